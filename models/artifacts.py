@@ -1,0 +1,227 @@
+"""The bundle on disk: file names, manifest, hashes, and writing that is never seen half-done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+SCHEMA = "schema.json"
+SERVING = "serving.json"
+"""Widths and weights of the cascade that training chose on validation."""
+ITEM_IDS = "item_ids"
+"""Stem of a string column (`.blob.npy`, `.offsets.npy`)."""
+ITEM_RECORDS = "item_records"
+"""String column: one JSON object of attributes per item, `title` included."""
+ITEM_TOKENS = "item_tokens.npy"
+ITEM_CREATED = "item_created_ms.npy"
+ITEM_AVAILABLE = "item_available.npy"
+ITEM_VECTORS = "item_vectors.npy"
+"""[m, d + 1] float32: unit vector, then the item's bias; the query's last component is the bias weight."""
+PRERANK_VECTORS = "prerank_vectors.npy"
+RANK_VECTORS = "rank_vectors.npy"
+POPULARITY = "popularity.npy"
+"""[placements, m] float32: decayed event counts."""
+CENTROIDS = "centroids.npy"
+ASSIGNMENT = "assignment.npy"
+NEIGHBOUR_ROWS = "neighbour_rows.npy"
+NEIGHBOUR_SCORES = "neighbour_scores.npy"
+SNAPSHOT_VECTORS = "snapshot_vectors.npy"
+SNAPSHOT_CLUSTERS = "snapshot_clusters.npy"
+SNAPSHOT_WEIGHTS = "snapshot_weights.npy"
+SNAPSHOT_CENTROIDS = "snapshot_centroids.npy"
+INDEX = "index.faiss"
+USER_TOWER = "user_tower.onnx"
+PRERANKER = "preranker.onnx"
+RANKER = "ranker.onnx"
+ITEM_TOWERS = "item_towers.onnx"
+"""Content tokens of a new item -> its row in the three vector tables."""
+CALIBRATOR = "calibrator.json"
+LEXICAL = "lexical"
+"""Folder of the lexical index."""
+PARITY = "parity.npz"
+
+
+class BundleError(Exception):
+    """A bundle that cannot be trusted; the message names the file and what differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What the manifest says of one file."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle is, and how to know that it is whole. `version` names it in answers, logs and metrics."""
+
+    version: str
+    created: str
+    dataset: Mapping[str, Any]
+    schema_hash: str
+    files: Mapping[str, FileEntry]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    software: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: a temporary name beside it, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented, sorted JSON whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `target` when the block succeeds, and vanishes when it fails.
+
+    Raises:
+        FileExistsError: `target` exists already.
+    """
+    if target.exists():
+        raise FileExistsError(f"{target} exists already; remove it or choose another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield temporary
+        for path in sorted(temporary.rglob("*")):
+            if path.is_file():
+                _fsync(path)
+        temporary.chmod(0o755)
+        temporary.rename(target)
+        _fsync(target.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of a folder whose files are all in place."""
+    write_json(folder / MANIFEST, asdict(manifest))
+
+
+def list_files(folder: Path) -> dict[str, FileEntry]:
+    """Every file below `folder` but the manifest, by its relative name."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return {
+        name: FileEntry(sha256_file(folder / name), (folder / name).stat().st_size)
+        for name in names
+        if name != MANIFEST
+    }
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a bundle's manifest.
+
+    Raises:
+        BundleError: there is none, it is no JSON of this format, or a key is missing or unknown.
+    """
+    path = folder / MANIFEST
+    try:
+        raw = json.loads(path.read_bytes())
+        if raw.get("format") != FORMAT:
+            raise BundleError(f"{path}: format {raw.get('format')!r}; this version of cascada reads {FORMAT}")
+        files = {name: FileEntry(**entry) for name, entry in raw.pop("files").items()}
+        return Manifest(files=files, **raw)
+    except FileNotFoundError:
+        raise BundleError(f"{folder}: no {MANIFEST}; is this a bundle folder?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path}: not a bundle manifest: {error}") from error
+
+
+def verify(folder: Path) -> Manifest:
+    """Read the manifest and compare every file with its hash.
+
+    Raises:
+        BundleError: names the first file that is missing or differs, with both hashes.
+    """
+    manifest = read_manifest(folder)
+    for name, entry in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{path}: missing; the manifest lists it with sha256 {entry.sha256}")
+        actual = sha256_file(path)
+        if actual != entry.sha256:
+            raise BundleError(f"{path}: sha256 is {actual}, the manifest says {entry.sha256}")
+    return manifest
+
+
+def write_strings(folder: Path, stem: str, values: list[str]) -> None:
+    """Write a string column as one UTF-8 blob and n + 1 offsets, so that it can be memory-mapped."""
+    encoded = [value.encode() for value in values]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(value) for value in encoded], out=offsets[1:])
+    np.save(folder / f"{stem}.offsets.npy", offsets)
+    np.save(folder / f"{stem}.blob.npy", np.frombuffer(b"".join(encoded), np.uint8))
+
+
+class StringColumn:
+    """A read-only column of n strings over a memory-mapped blob."""
+
+    def __init__(self, blob: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        self._blob = memoryview(blob)  # type: ignore[arg-type]
+        self._offsets = offsets
+
+    @classmethod
+    def open(cls, folder: Path, stem: str) -> StringColumn:
+        """Map the column `stem` of a bundle folder."""
+        offsets = np.load(folder / f"{stem}.offsets.npy")
+        blob = np.load(folder / f"{stem}.blob.npy", mmap_mode="r")
+        return cls(blob, offsets)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, row: int) -> str:
+        return str(self._blob[self._offsets[row] : self._offsets[row + 1]], "utf-8")
+
+    def tolist(self) -> list[str]:
+        """All strings, in row order."""
+        text = bytes(self._blob)
+        ends = self._offsets.tolist()
+        return [text[a:b].decode() for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
