@@ -139,11 +139,24 @@ def encode_records(schema_fields: Sequence[Field], records: Sequence[Mapping[str
 
 
 def total_width(schema_fields: Sequence[Field]) -> int:
-    """Token columns of one record."""
-    return sum(field.width for field in schema_fields)
+    """Token columns of one record; at least one, so that no array is empty."""
+    return sum(field.width for field in schema_fields) or 1
 
 
 def total_size(schema_fields: Sequence[Field]) -> int:
     """Rows of the embedding table that serves all fields."""
     return sum(field.size for field in schema_fields) or 1
 
+
+CROSS = ("tower", "interest", "similar", "popular", "prerank")
+"""Columns that the ranker reads per candidate, each a pure function of user state and item:
+
+tower     user vector . item vector           interest  best interest query . item vector
+similar   summed similarity to recent events  popular   log1p of the placement's decayed event count
+prerank   best pre-rank interest . item vector
+"""
+
+
+def cross_features(columns: Mapping[str, Floats]) -> Floats:
+    """Stack the `CROSS` columns, each [N], to [N, X] float32."""
+    return np.stack([columns[name] for name in CROSS], axis=1).astype(np.float32, copy=False)

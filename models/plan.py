@@ -1,0 +1,55 @@
+"""The plan: widths and weights of the cascade that training chose on validation. Settings may override it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How wide each step of the funnel is, and how interests are made.
+
+    `candidates` are let through by retrieval and `ranked` by the pre-ranker; `quotas` is the share of `candidates`
+    that each source may propose. `interests` interest queries share `1 - own_share` of the interest slots, the
+    user's own vector takes the rest; `neighbours` similar users smooth the mixture with weight
+    kappa / (n_events + kappa); `tau_days` is the decay of an event's weight.
+    `similar_events` is how many of the newest events look up neighbours. `diversity` in 0..1 is the default knob.
+    """
+
+    candidates: int = 1000
+    ranked: int = 200
+    quotas: Mapping[str, float] = field(
+        default_factory=lambda: {"interests": 0.7, "similar": 0.4, "popular": 0.1, "fresh": 0.02}
+    )
+    interests: int = 8
+    own_share: float = 0.5
+    query_blend: float = 0.5
+    """Share of the user's own vector in each interest query."""
+    neighbours: int = 50
+    kappa: float = 5.0
+    tau_days: float = 90.0
+    similar_events: int = 50
+    similar_decay: float = 0.98
+    """Weight of the j-th newest event in the similar source: similar_decay ** j."""
+    diversity: float = 0.0
+    event_weights: Mapping[str, float] = field(default_factory=dict)
+    """Weight of an event kind in the mixture; a kind that is absent counts 1."""
+    calibration: str = "isotonic"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Plan:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: a key is unknown.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(raw) - known):
+            raise ValueError(f"unknown plan keys {unknown}; known are {sorted(known)}")
+        return cls(**raw)

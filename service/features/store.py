@@ -1,0 +1,80 @@
+"""The online state of users and items: what any feature store must do (contract suite: `tests/contracts`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from service.cascade.query import ItemId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that a user did with an item; `timestamp_ms` since the epoch, UTC."""
+
+    user_id: UserId
+    item_id: ItemId
+    event: str
+    timestamp_ms: int
+    event_id: str | None = None
+    value: float | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserRecord:
+    """What the store knows of one user: attributes, and equally long event lists, oldest first."""
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    item_ids: Sequence[ItemId] = ()
+    kinds: Sequence[str] = ()
+    timestamps_ms: Sequence[int] = ()
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChange:
+    """One change of the catalogue: `record` None = deleted. `cursor` orders changes and resumes reading."""
+
+    cursor: str
+    item_id: ItemId
+    record: Mapping[str, Any] | None
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer in time; the request goes on without it, labelled."""
+
+
+class FeatureStore(Protocol):
+    """Every method raises `StoreUnavailable` when the store does not answer within its timeout."""
+
+    async def fetch(self, user_id: UserId) -> UserRecord:
+        """Everything a request needs of a user, in ONE round trip; an unknown user is an empty record."""
+
+    async def append(self, events: Sequence[Event]) -> Sequence[bool]:
+        """Store events; False at each that was a duplicate by `event_id`. Returns only when all are stored."""
+
+    async def put_user(self, user_id: UserId, attributes: Mapping[str, Any]) -> None:
+        """Replace a user's attributes."""
+
+    async def delete_user(self, user_id: UserId) -> bool:
+        """Erase everything about a user; False if there was nothing."""
+
+    async def put_items(self, records: Mapping[ItemId, Mapping[str, Any]]) -> None:
+        """Store whole item records and announce the changes, in order."""
+
+    async def get_item(self, item_id: ItemId) -> Mapping[str, Any] | None:
+        """The live record of an item: None = never written here; the bundle may know it still."""
+
+    async def delete_item(self, item_id: ItemId) -> None:
+        """Mark an item deleted and announce it."""
+
+    async def item_changes(self, after: str, limit: int) -> Sequence[ItemChange]:
+        """Changes after a cursor ("0" = from the beginning), oldest first, at most `limit`."""
+
+    async def ping(self) -> None:
+        """Raise unless the store answers."""
+
+    async def close(self) -> None:
+        """Release connections."""
