@@ -19,22 +19,24 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 GAP_BUCKETS = 34
-"""Ages are bucketed by log2 of seconds: 0 = no event, 1 = under a second, 33 = over 68 years."""
+"""Spans of time are bucketed by log2 of seconds: 0 = no event, 1 = under a second, 33 = over 68 years."""
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A batch of event histories, oldest first, right-aligned: `rows`, `kind`, `gap`, `recent`, `mask`, all [B, T].
+    """A batch of event histories, oldest first, right-aligned; every array is [B, T].
 
     `rows` are item rows (0 where `mask` is false: multiply by the mask after a gather), `kind` event-kind tokens,
-    `gap` age buckets, `recent` marks the events of the last session.
+    `gap` buckets the time to the next event (for the newest: to now), `age` the time to now, `recent` marks the
+    events of the last session.
     """
 
     rows: Rows
     kind: Ints
     gap: Ints
+    age: Ints
     recent: Mask
     mask: Mask
 
@@ -46,13 +48,16 @@ class History:
         return History(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
+def bucket_span(span_ms: Ints) -> Ints:
+    """Bucket milliseconds, 1..GAP_BUCKETS - 1; a negative span (a clock that jumped back) counts as none."""
+    seconds = np.maximum(span_ms, 0) // 1000
+    return np.minimum(np.ceil(np.log2(seconds + 1)).astype(np.int64) + 1, GAP_BUCKETS - 1)
+
+
 def encode_histories(
     schema: Schema, rows: Rows, kinds: Ints, timestamps: Ints, mask: Mask, now_ms: Ints
 ) -> History:
     """Encode right-aligned histories [B, T] as seen at `now_ms` [B]; timestamps are milliseconds."""
-    age_ms = np.maximum(now_ms[:, None] - timestamps, 0)
-    seconds = age_ms // 1000
-    gap = np.minimum(np.ceil(np.log2(seconds + 1)).astype(np.int64) + 1, GAP_BUCKETS - 1)
     newer = np.concatenate([timestamps[:, 1:], now_ms[:, None]], axis=1)
     # A session is the newest run of events without a pause; the pause before `now` does not end it, so
     # that a returning user still has a last session.
@@ -62,7 +67,8 @@ def encode_histories(
     return History(
         rows=np.where(mask, rows, 0).astype(np.int32),
         kind=np.where(mask, kinds, 0).astype(np.int64),
-        gap=np.where(mask, gap, 0).astype(np.int64),
+        gap=np.where(mask, bucket_span(newer - timestamps), 0),
+        age=np.where(mask, bucket_span(now_ms[:, None] - timestamps), 0),
         recent=recent & mask,
         mask=mask,
     )
