@@ -1,21 +1,67 @@
-"""A validated request and its answer: frozen data that no stage can change."""
+"""A request, its hydrated form and its answer: frozen data that no stage can change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NewType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.encode import History
+from retrieval.interests import Interests
 
 UserId = NewType("UserId", str)
 ItemId = NewType("ItemId", str)
 Rows = NDArray[np.int32]
+Floats = NDArray[np.float32]
+Hashes = NDArray[np.uint32]
 
 _NO_ROWS: Rows = np.zeros(0, np.int32)
+_NO_HASHES: Hashes = np.zeros(0, np.uint32)
+
+
+class Kind(StrEnum):
+    """What is asked for; each kind has its own cascade."""
+
+    RECOMMEND = "recommend"
+    SEARCH = "search"
+    SIMILAR = "similar"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """An event that the caller sends along; without a timestamp it happened now."""
+
+    item_id: ItemId
+    event: str
+    timestamp_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call as the caller made it, ids as strings, types checked by the API layer.
+
+    `text` belongs to search, `item_id` to similar. `filter` and `boost` are in the language of `service.rules`.
+    `include_seen` None = the kind's habit: recommend leaves out what the user has seen, search and similar do not.
+    """
+
+    kind: Kind = Kind.RECOMMEND
+    user_id: UserId | None = None
+    session: Sequence[SessionEvent] = ()
+    count: int = 20
+    placement: str = "default"
+    text: str | None = None
+    item_id: ItemId | None = None
+    filter: Mapping[str, Any] | None = None
+    boost: Sequence[Mapping[str, Any]] = ()
+    exclude_items: Sequence[ItemId] = ()
+    include_seen: bool | None = None
+    diversity: float | None = None
+    cursor: str | None = None
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,40 +82,62 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class UserState:
+    """The user-side arithmetic of one request, done once and shared by sources and scorers.
+
+    Each field is filled by one hydrator; None = it did not run, or failed and is labelled.
+    """
+
+    vector: Floats | None = None
+    """[d + 1] of the hydrator `user_tower`: unit vector times scale, then the bias weight."""
+    interests: Interests | None = None
+    """The user's interests as queries of the index, of the hydrator `user_interests`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One recommend, search or similar call after validation and hydration.
 
-    `count` items are wanted from position `offset` of the list; `shown` are rows that earlier pages returned;
-    `exclude` are rows that the caller rules out; `rule` is the caller's filter compiled to a mask over all item
-    rows (None = no rule) and `boost` a factor per item row. `seed` makes every random choice repeatable.
+    `count` items are wanted after the `offset` items of earlier pages; `shown` are the rows of those, `trail` the
+    hashes of their ids; `exclude` are rows that the caller rules out; `rule` is the caller's filter compiled to a
+    mask over all item rows (None = no rule) and `boost` a factor per item row. `seed` makes every random choice
+    repeatable. `placement` is the row of the popularity table. `quality` in 0..1 scales how many candidates are
+    pre-ranked and ranked.
     """
 
     request_id: str
+    kind: Kind
     now_ms: int
     user_id: UserId | None
     user: User
-    placement: str
+    placement: int
     count: int
     seed: int
+    state: UserState = UserState()
     offset: int = 0
     shown: Rows = field(default_factory=lambda: _NO_ROWS)
+    trail: Hashes = field(default_factory=lambda: _NO_HASHES)
     exclude: Rows = field(default_factory=lambda: _NO_ROWS)
     anchor: int | None = None
     """Row of the item that `similar` starts from."""
     text: str | None = None
     """The words of a search."""
     rule: NDArray[np.bool_] | None = None
-    boost: NDArray[np.float32] | None = None
+    boost: Floats | None = None
     include_seen: bool = False
     diversity: float | None = None
     explain: bool = False
+    quality: float = 1.0
     deadline: float | None = None
     """Moment on `time.monotonic()`; None = no deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """Where every candidate ended: `stage` and `reason` name it; `rows` are item rows; `rank` the order at the cut."""
+    """Where candidates ended, rows best first at that point.
+
+    `stage` "answer" = returned; "filter" = ruled out by the filter `reason`; else the round that cut them.
+    """
 
     stage: str
     reason: str
@@ -78,13 +146,17 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer to a query, in rows: `rows` [n] best first with equally long `columns` (score, pctr, source bits ...).
+    """The answer to a query, in rows: `rows` [n] best first with equally long `columns`.
 
-    `fates` account for every candidate that was fetched: returned, filtered with a reason, or cut by a stage.
+    Columns: `score` always; `pctr` (NaN where the ranker did not run); `sources` (bit i = `source_names[i]` proposed
+    the item); `interest_index` (which interest found it, -1 = none); and every feature that a scorer added.
+    `fates` account for every candidate that was fetched, each exactly once. `degraded` names the stages whose
+    fallback was taken.
     """
 
     rows: Rows
     columns: Mapping[str, NDArray[Any]]
+    source_names: tuple[str, ...]
     degraded: tuple[str, ...]
     fates: tuple[Fate, ...]
     timings_ms: Mapping[str, float]

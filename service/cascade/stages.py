@@ -22,6 +22,17 @@ class Stage(Protocol):
     def name(self) -> str:
         """Lower-case, stable: operators build dashboards on it."""
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Names of earlier stages without whose result this one cannot run; it is left out together with them."""
+
+
+class Hydrator(Stage, Protocol):
+    """Does user-side arithmetic once for all later stages. Falls back to the query as it was."""
+
+    def hydrate(self, query: Query) -> Query:
+        """The same query with one more part of `query.state` filled in."""
+
 
 class Source(Stage, Protocol):
     """Proposes candidates. Falls back to being left out."""
@@ -38,14 +49,14 @@ class Filter(Stage, Protocol):
 
 
 class Scorer(Stage, Protocol):
-    """Scores candidates; the runner stores the vector as the column `name`. Falls back to the previous order."""
+    """Scores candidates; the runner stores the vector as the column `name`. Falls back to a column of NaN."""
 
     def score(self, query: Query, batch: Candidates) -> NDArray[np.float32]:
         """[N] finite floats, higher is better; non-finite values sort last."""
 
 
 class Selector(Stage, Protocol):
-    """Chooses and orders."""
+    """Chooses and orders. Falls back to the previous order."""
 
     def pick(self, query: Query, batch: Candidates, size: int) -> NDArray[np.intp]:
         """At most `size` distinct positions of the batch, best first."""

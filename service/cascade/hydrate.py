@@ -1,0 +1,138 @@
+"""From a caller's request and a user's record to a query in rows: the last place that sees string ids."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.encode import encode_history, encode_records, kind_tokens
+from models.schema import Schema
+from service.cascade.cursor import Cursor, Cursors
+from service.cascade.query import ItemId, Kind, Query, Request, Rows, User
+from service.catalogue import Catalogue
+from service.errors import NotFound
+from service.features.store import UserRecord
+
+Longs = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a request has besides its content: its id, the clock, and how much may be spent on it.
+
+    `deadline` is a moment on `time.monotonic()`; `quality` in 0..1 scales how many candidates are ranked.
+    """
+
+    request_id: str
+    now_ms: int
+    deadline: float | None = None
+    quality: float = 1.0
+
+
+def hydrate(
+    request: Request, record: UserRecord | None, moment: Moment, schema: Schema, catalogue: Catalogue, cursors: Cursors
+) -> Query:
+    """Turn a request into a query against one snapshot of the catalogue.
+
+    `record` None = nobody asked the store, or it did not answer. Items that the catalogue does not know are skipped
+    in events and in `exclude_items`. A search without words is a recommendation.
+
+    Raises:
+        CallerError: the filter, a boost or the cursor cannot be.
+        NotFound: `similar` starts from an unknown item.
+    """
+    record = record or UserRecord()
+    text = (request.text or "").strip() or None
+    kind = Kind.RECOMMEND if request.kind is Kind.SEARCH and text is None else request.kind
+    page = cursors.read(request) if request.cursor is not None else Cursor.first(_seed(moment.request_id))
+    include_seen = kind is not Kind.RECOMMEND if request.include_seen is None else request.include_seen
+    return Query(
+        request_id=moment.request_id,
+        kind=kind,
+        now_ms=moment.now_ms,
+        user_id=request.user_id,
+        user=_user(request, record, moment.now_ms, schema, catalogue),
+        placement=_placement(request.placement, schema),
+        count=request.count,
+        seed=page.seed,
+        offset=len(page.trail),
+        shown=catalogue.rows_of_hashes(page.trail),
+        trail=page.trail,
+        exclude=_known(catalogue.rows_of(request.exclude_items)),
+        anchor=_anchor(request, catalogue),
+        text=text,
+        rule=None if request.filter is None else catalogue.rules.mask(request.filter),
+        boost=catalogue.rules.factors(request.boost) if request.boost else None,
+        include_seen=include_seen,
+        diversity=request.diversity,
+        explain=request.explain,
+        quality=moment.quality,
+        deadline=moment.deadline,
+    )
+
+
+def _user(request: Request, record: UserRecord, now_ms: int, schema: Schema, catalogue: Catalogue) -> User:
+    rows, kinds, timestamps = _events(request, record, now_ms, schema, catalogue)
+    return User(
+        rows=rows,
+        kinds=kinds,
+        timestamps=timestamps,
+        history=encode_history(schema, rows, kinds, timestamps, now_ms),
+        profile=_profile(schema, record.attributes),
+        known=record.known,
+    )
+
+
+def _events(
+    request: Request, record: UserRecord, now_ms: int, schema: Schema, catalogue: Catalogue
+) -> tuple[Rows, Longs, Longs]:
+    """Stored events, then the session's, by time; of equal times the session's are the newer."""
+    session = request.session
+    ids = [*record.item_ids, *(event.item_id for event in session)]
+    kinds = kind_tokens(schema, [*record.kinds, *(event.event for event in session)])
+    sent = (now_ms if event.timestamp_ms is None else min(event.timestamp_ms, now_ms) for event in session)
+    timestamps = np.array([*record.timestamps_ms, *sent], np.int64)
+    rows = catalogue.rows_of(ids)
+    order = np.argsort(timestamps, kind="stable")
+    order = order[rows[order] >= 0]
+    return rows[order], kinds[order], timestamps[order]
+
+
+def _profile(schema: Schema, attributes: Mapping[str, Any]) -> Longs:
+    """Profile tokens [P]; an attribute that cannot be read counts as absent."""
+    readable = {}
+    for field in schema.user_fields:
+        try:
+            encode_records((field,), [attributes])
+            readable[field.name] = attributes.get(field.name)
+        except (TypeError, ValueError):
+            continue
+    return encode_records(schema.user_fields, [readable])[0]
+
+
+def _placement(name: str, schema: Schema) -> int:
+    """A placement that the bundle has not seen yet is served as the first one."""
+    return schema.placements.index(name) if name in schema.placements else 0
+
+
+def _anchor(request: Request, catalogue: Catalogue) -> int | None:
+    if request.kind is not Kind.SIMILAR:
+        return None
+    item_id = request.item_id or ItemId("")
+    row = int(catalogue.rows_of([item_id])[0])
+    if row < 0 or catalogue.is_deleted(row):
+        raise NotFound("item", item_id)
+    return row
+
+
+def _known(rows: Rows) -> Rows:
+    return rows[rows >= 0]
+
+
+def _seed(request_id: str) -> int:
+    return zlib.crc32(request_id.encode())

@@ -1,0 +1,68 @@
+"""What a request reads once and uses to its end: one bundle, one snapshot of the catalogue, and their cascades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from models.plan import Plan
+from service.bundle import Bundle
+from service.cascade.assemble import assemble
+from service.cascade.cascade import Cascade, Trace
+from service.cascade.cursor import LIMIT, Cursor, Cursors
+from service.cascade.hydrate import Moment, hydrate
+from service.cascade.observe import Observer
+from service.cascade.query import Kind, Outcome, Query, Request
+from service.catalogue import Catalogue
+from service.features.store import ItemChange, UserRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Immutable: a live change or another bundle makes a new engine, and the app swaps one reference.
+
+    Safe to use from several threads at once.
+    """
+
+    bundle: Bundle
+    catalogue: Catalogue
+    plan: Plan
+    cascades: Mapping[Kind, Cascade]
+    observer: Observer
+    cursors: Cursors = field(default_factory=Cursors)
+
+    @classmethod
+    def build(
+        cls, bundle: Bundle, observer: Observer, *, plan: Plan | None = None, cursors: Cursors | None = None
+    ) -> Engine:
+        """The engine of a bundle as it was exported; `plan` overrides the bundle's own."""
+        catalogue = Catalogue.of(bundle)
+        plan = plan or bundle.plan
+        cascades = assemble(plan, bundle, catalogue, observer)
+        return cls(bundle, catalogue, plan, cascades, observer, cursors or Cursors())
+
+    def with_changes(self, changes: Sequence[ItemChange]) -> Engine:
+        """The engine after live catalogue changes, oldest first.
+
+        Raises:
+            OperatorError: more items changed since the export than `Catalogue` holds.
+        """
+        catalogue = self.catalogue.apply(changes)
+        return replace(
+            self, catalogue=catalogue, cascades=assemble(self.plan, self.bundle, catalogue, self.observer)
+        )
+
+    def hydrate(self, request: Request, record: UserRecord | None, moment: Moment) -> Query:
+        """See `service.cascade.hydrate.hydrate`."""
+        return hydrate(request, record, moment, self.bundle.schema, self.catalogue, self.cursors)
+
+    def run(self, query: Query, trace: Trace | None = None) -> Outcome:
+        """Run the cascade of the query's kind; see `service.cascade.cascade.Cascade.run`."""
+        return self.cascades[query.kind].run(query, trace)
+
+    def next_cursor(self, request: Request, query: Query, outcome: Outcome) -> str | None:
+        """The cursor after this page; None where the list ends."""
+        trail = self.catalogue.extend_trail(query.trail, outcome.rows)
+        if len(outcome.rows) < query.count or len(trail) >= LIMIT:
+            return None
+        return self.cursors.write(request, Cursor(query.seed, trail))
