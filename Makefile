@@ -1,0 +1,54 @@
+# The front door. `make` lists what there is; CI calls the same targets.
+PORT ?= 8000
+DATA ?=
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c \
+	'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+RUN := .venv/bin/python -m
+SETUP = $(if $(PYTHON),$(PYTHON),$(error Python 3.11 or newer is needed and none was found: install it, or name it \
+	with make PYTHON=/path/to/python3.11)) deploy/environment.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format demo-smoke docs quality constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.demo ## train on MovieLens-100K (or DATA=folder), serve on PORT=8000, show three calls; Ctrl-C ends it
+	@.venv/bin/python -m deploy.demo --port $(PORT) $(if $(DATA),--data "$(DATA)")
+
+test: .venv/.dev ## run the tests (ARGS="-k name" to choose)
+	@$(RUN) pytest $(ARGS)
+
+check: .venv/.dev ## lint, format, types, import contracts
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@.venv/bin/lint-imports --no-logo
+
+format: .venv/.dev ## rewrite the sources in the house format
+	@$(RUN) ruff format .
+	@$(RUN) ruff check --fix .
+
+demo-smoke: ## run the README's first command in a clean clone with an empty home, and end it
+	@$(if $(PYTHON),$(PYTHON),python3) tests/e2e/demo_smoke.py
+
+docs: .venv/.dev ## rewrite the parts of the documents that a command writes (README output, configuration, metrics)
+	@$(RUN) deploy.docs
+
+quality: .venv/.dev ## measure the demo's bundle on its test period and write docs/quality.md
+	@$(RUN) deploy.docs quality
+
+constraints: ## renew constraints.txt from the newest releases
+	@$(SETUP) --pin
+
+clean: ## remove what the targets made: .venv, .demo, caches
+	rm -rf .venv .demo .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# One environment for all. A stamp says which extras it has; pip runs only when the pins are newer than the stamp.
+.venv/.demo: pyproject.toml constraints.txt
+	@$(SETUP) train redis
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt
+	@$(SETUP) train redis dev
+	@touch .venv/.demo $@
