@@ -1,0 +1,135 @@
+"""The data set in memory: one immutable set of equally long columns per table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.schema import FieldKind
+
+ABSENT = -1
+"""In an integer column: no session, no user, no bid, no price."""
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """What was shown, in order of time: I rows.
+
+    `user` is `ABSENT` for an anonymous request; where the log has none, `propensity` is NaN, `bid_micros` and
+    `market_price_micros` are `ABSENT`.
+    """
+
+    request_ids: list[str]
+    request: NDArray[np.int32]
+    """[I] index into `request_ids`."""
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    position: NDArray[np.int32]
+    time_ms: NDArray[np.int64]
+    clicked: NDArray[np.bool_]
+    propensity: NDArray[np.float32]
+    bid_micros: NDArray[np.int64]
+    market_price_micros: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A canonical data set: m items, n users, E events in order of time (equal times in the file's order).
+
+    A record holds the title and the attributes that are present, nothing else. An item or a user known only
+    from events has an empty record. `item_created_ms` is 0 and `item_bid_micros` is `ABSENT` where unknown.
+    """
+
+    name: str
+    item_fields: Mapping[str, FieldKind]
+    user_fields: Mapping[str, FieldKind]
+    item_ids: list[str]
+    item_records: list[dict[str, Any]]
+    item_created_ms: NDArray[np.int64]
+    item_available: NDArray[np.bool_]
+    item_bid_micros: NDArray[np.int64]
+    user_ids: list[str]
+    user_records: list[dict[str, Any]]
+    event_kinds: tuple[str, ...]
+    event_user: NDArray[np.int32]
+    event_item: NDArray[np.int32]
+    event_kind: NDArray[np.int16]
+    """[E] index into `event_kinds`."""
+    event_time_ms: NDArray[np.int64]
+    event_value: NDArray[np.float32]
+    """[E] NaN where the event has none."""
+    placements: tuple[str, ...] = ("default",)
+    event_placement: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
+    """[E] index into `placements`."""
+    session_ids: list[str] = field(default_factory=list)
+    event_session: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """[E] index into `session_ids` or `ABSENT`."""
+    impressions: Impressions | None = None
+
+    def __post_init__(self) -> None:
+        events = len(self.event_item)
+        if len(self.event_placement) != events:
+            object.__setattr__(self, "event_placement", np.zeros(events, np.int16))
+        if len(self.event_session) != events:
+            object.__setattr__(self, "event_session", np.full(events, ABSENT, np.int32))
+        if events and np.any(np.diff(self.event_time_ms) < 0):
+            raise ValueError("events are not in order of time")
+
+    @property
+    def items(self) -> int:
+        """Number of items, m."""
+        return len(self.item_ids)
+
+    @property
+    def users(self) -> int:
+        """Number of users, n."""
+        return len(self.user_ids)
+
+    @property
+    def events(self) -> int:
+        """Number of events, E."""
+        return len(self.event_item)
+
+    @cached_property
+    def item_row(self) -> dict[str, int]:
+        """Row of each item id."""
+        return {item_id: row for row, item_id in enumerate(self.item_ids)}
+
+    @cached_property
+    def user_row(self) -> dict[str, int]:
+        """Row of each user id."""
+        return {user_id: row for row, user_id in enumerate(self.user_ids)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content (the name is no part of it): equal after writing and loading."""
+        digest = hashlib.sha256()
+        _feed(digest, self)
+        if self.impressions is not None:
+            _feed(digest, self.impressions)
+        return digest.hexdigest()
+
+
+def _feed(digest: Any, table: Dataset | Impressions) -> None:
+    for column, value in vars(table).items():
+        if column in table.__dataclass_fields__ and column not in ("name", "impressions"):
+            digest.update(column.encode())
+            if isinstance(value, np.ndarray):
+                digest.update(np.ascontiguousarray(value).tobytes())
+            else:
+                digest.update(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def time_order(time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The permutation that sorts by time; equal times keep their order."""
+    return np.argsort(time_ms, kind="stable")

@@ -1,0 +1,139 @@
+"""Which column of which file is what: how tables of any shape become the canonical data set."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.data.checked import TIME_UNITS
+from models.data.problems import DataError
+from models.schema import FieldKind
+
+EVENT_COLUMNS = ("user_id", "item_id", "event", "timestamp", "value", "placement", "session_id")
+ITEM_COLUMNS = ("item_id", "available", "created_at", "bid_micros")
+USER_COLUMNS = ("user_id",)
+IMPRESSION_COLUMNS = (
+    "request_id", "user_id", "item_id", "position", "timestamp", "clicked",
+    "propensity", "bid_micros", "market_price_micros",
+)  # fmt: skip
+TABLES = {
+    "events": EVENT_COLUMNS,
+    "items": ITEM_COLUMNS,
+    "users": USER_COLUMNS,
+    "impressions": IMPRESSION_COLUMNS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute of an item or a user: the file's column, its kind, and what separates a set in CSV."""
+
+    column: str
+    kind: FieldKind
+    separator: str = "|"
+
+
+@dataclass(frozen=True, slots=True)
+class TableMapping:
+    """Of one table: the file's column per canonical column, the attributes, and the unit of its times."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    time_unit: str = "ms"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetMapping:
+    """The tables' mappings, the data set's name, and how event names are to be read.
+
+    `event_kinds` maps the file's event name to ours, in the order of the canonical kinds; empty accepts every
+    name as it is. `default_event` stands where the events have no such column.
+    """
+
+    name: str
+    tables: Mapping[str, TableMapping]
+    event_kinds: Mapping[str, str] = field(default_factory=dict)
+    default_event: str | None = None
+    placements: tuple[str, ...] = ()
+
+
+def parse_mapping(raw: Mapping[str, Any], where: str) -> DatasetMapping:
+    """Read a mapping from TOML: see `models.data.importer` for the form.
+
+    Raises:
+        DataError: a key is unknown or of the wrong type; the message starts with `where` and the key.
+    """
+    _known(raw, ("name", "event_kinds", "default_event", *TABLES), where)
+    if "events" not in raw:
+        raise DataError(f"{where}: no [events] table")
+    kinds = raw.get("event_kinds", {})
+    return DatasetMapping(
+        name=_text(raw.get("name", "imported"), f"{where}: name"),
+        tables={
+            table: _parse_table(raw[table], columns, f"{where}: {table}")
+            for table, columns in TABLES.items()
+            if table in raw
+        },
+        event_kinds={source: _text(kind, f"{where}: event_kinds.{source}") for source, kind in kinds.items()},
+        default_event=_text(raw["default_event"], f"{where}: default_event")
+        if "default_event" in raw
+        else None,
+    )
+
+
+def parse_fields(raw: Mapping[str, Any], reserved: Collection[str], where: str) -> dict[str, FieldKind]:
+    """Attribute kinds by name, as `dataset.toml` declares them.
+
+    Raises:
+        DataError: an unknown kind, or a name that the table itself uses.
+    """
+    if clash := sorted(set(raw) & set(reserved)):
+        raise DataError(f"{where}: {clash[0]!r} is a column of the table itself, not an attribute")
+    return {name: _kind(kind, f"{where}.{name}") for name, kind in raw.items()}
+
+
+def _parse_table(raw: Any, columns: Collection[str], where: str) -> TableMapping:
+    if not isinstance(raw, dict):
+        raise DataError(f"{where}: expected a table")
+    _known(raw, (*columns, "time_unit", "attributes"), where)
+    unit = raw.get("time_unit", "ms")
+    if unit not in TIME_UNITS:
+        raise DataError(f"{where}.time_unit: expected one of {', '.join(TIME_UNITS)}, found {unit!r}")
+    attributes = raw.get("attributes", {})
+    parse_fields(
+        {name: value.get("kind") for name, value in attributes.items()}, columns, f"{where}.attributes"
+    )
+    return TableMapping(
+        columns={name: _text(raw[name], f"{where}.{name}") for name in columns if name in raw},
+        attributes={name: _attribute(name, value, f"{where}.{name}") for name, value in attributes.items()},
+        time_unit=unit,
+    )
+
+
+def _attribute(name: str, raw: Mapping[str, Any], where: str) -> Attribute:
+    _known(raw, ("column", "kind", "separator"), where)
+    return Attribute(
+        column=_text(raw.get("column", name), f"{where}.column"),
+        kind=_kind(raw.get("kind"), f"{where}.kind"),
+        separator=_text(raw.get("separator", "|"), f"{where}.separator"),
+    )
+
+
+def _kind(raw: Any, where: str) -> FieldKind:
+    try:
+        return FieldKind(raw)
+    except ValueError:
+        known = ", ".join(FieldKind)
+        raise DataError(f"{where}: expected a kind out of {known}; found {raw!r}") from None
+
+
+def _text(raw: Any, where: str) -> str:
+    if not isinstance(raw, str) or not raw:
+        raise DataError(f"{where}: expected a text, found {raw!r}")
+    return raw
+
+
+def _known(raw: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    if unknown := sorted(set(raw) - set(known)):
+        raise DataError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")

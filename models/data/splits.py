@@ -1,0 +1,81 @@
+"""Which events train, validate and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.columns import Dataset
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Indices of events, each ascending (so in order of time), disjoint, together all events."""
+
+    train: Index
+    validation: Index
+    test: Index
+
+    @property
+    def train_and_validation(self) -> Index:
+        """Both, in order of time: what a model is refitted on before the test."""
+        return np.sort(np.concatenate([self.train, self.validation]))
+
+
+def leave_last_out(dataset: Dataset) -> Split:
+    """Each user's last event is test, the one before validation; users of fewer than 3 events only train."""
+    by_user = np.argsort(dataset.event_user, kind="stable")
+    counts = np.bincount(dataset.event_user, minlength=dataset.users)
+    last = np.cumsum(counts)[counts >= 3] - 1
+    test, validation = np.sort(by_user[last]), np.sort(by_user[last - 1])
+    held_out = np.zeros(dataset.events, bool)
+    held_out[test] = held_out[validation] = True
+    return Split(np.flatnonzero(~held_out), validation, test)
+
+
+def global_time(dataset: Dataset, test: float = 0.1, validation: float = 0.1) -> Split:
+    """The last share of events by time is test, the share before it validation.
+
+    A cut never parts events of one time: they all go to the later side.
+
+    Raises:
+        ValueError: the shares leave no event to train on.
+    """
+    if test < 0 or validation < 0 or test + validation >= 1:
+        raise ValueError(f"shares test={test} and validation={validation} leave nothing to train on")
+    second = _cut(dataset, 1 - test)
+    first = min(_cut(dataset, 1 - test - validation), second)
+    if first == 0:
+        raise ValueError("no event is older than the cut; use leave-last-out")
+    events = np.arange(dataset.events)
+    return Split(events[:first], events[first:second], events[second:])
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """Of the events in question, which have a user, and which an item, that training has seen."""
+
+    warm_user: Mask
+    warm_item: Mask
+
+
+def warmth(dataset: Dataset, train: NDArray[np.integer[Any]], events: NDArray[np.integer[Any]]) -> Warmth:
+    """Masks over `events` [e]: known user, known item, given that the events `train` were seen."""
+    known_users = np.zeros(dataset.users, bool)
+    known_items = np.zeros(dataset.items, bool)
+    known_users[dataset.event_user[train]] = True
+    known_items[dataset.event_item[train]] = True
+    return Warmth(known_users[dataset.event_user[events]], known_items[dataset.event_item[events]])
+
+
+def _cut(dataset: Dataset, share: float) -> int:
+    position = round(dataset.events * share)
+    if position >= dataset.events:
+        return dataset.events
+    return int(np.searchsorted(dataset.event_time_ms, dataset.event_time_ms[position], side="left"))
