@@ -1,0 +1,1 @@
+"""Candidate retrieval, numpy in and numpy out: clusters and interests, item lists, vector and text search."""

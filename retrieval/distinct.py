@@ -1,0 +1,50 @@
+"""Duplicates among item rows, without sorting: a scratch array remembers who wrote a row last."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int32]
+Positions = NDArray[np.int32]
+
+_scratch = threading.local()
+
+
+def representatives(rows: Rows, item_count: int) -> Positions:
+    """For each of N rows, the position of its first occurrence in `rows`: equal rows share one.
+
+    Linear in N and independent of `item_count` after the first call of a thread, whose scratch array of
+    `item_count` int32 it fills. The scratch needs no clearing, because only cells just written are read.
+    """
+    owner = _owner(item_count)
+    positions = np.arange(len(rows), dtype=np.int32)
+    owner[rows[::-1]] = positions[::-1]
+    return owner[rows]
+
+
+def first_occurrences(rows: Rows, item_count: int) -> NDArray[np.bool_]:
+    """True where a row occurs for the first time in `rows` [N]."""
+    first: NDArray[np.bool_] = representatives(rows, item_count) == np.arange(len(rows), dtype=np.int32)
+    return first
+
+
+def locate(wanted: Rows, among: Rows, item_count: int) -> Positions:
+    """Position of each of `wanted` [W] in the distinct rows `among` [N]; -1 where it is not there."""
+    if len(among) == 0:
+        return np.full(len(wanted), -1, np.int32)
+    owner = _owner(item_count)
+    owner[among] = np.arange(len(among), dtype=np.int32)
+    position = owner[wanted]
+    position[(position < 0) | (position >= len(among))] = 0
+    return np.where(among[position] == wanted, position, np.int32(-1)).astype(np.int32, copy=False)
+
+
+def _owner(item_count: int) -> Positions:
+    owner: Positions | None = getattr(_scratch, "owner", None)
+    if owner is None or len(owner) < item_count:
+        owner = np.zeros(item_count, np.int32)
+        _scratch.owner = owner
+    return owner
