@@ -1,0 +1,1 @@
+"""The online state of users and items."""

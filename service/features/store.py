@@ -53,7 +53,7 @@ class FeatureStore(Protocol):
         """Everything a request needs of a user, in ONE round trip; an unknown user is an empty record."""
 
     async def append(self, events: Sequence[Event]) -> Sequence[bool]:
-        """Store events; False at each that was a duplicate by `event_id`. Returns only when all are stored."""
+        """Store events; False at each duplicate by `event_id` of its user. Returns when all are stored."""
 
     async def put_user(self, user_id: UserId, attributes: Mapping[str, Any]) -> None:
         """Replace a user's attributes."""
@@ -64,8 +64,8 @@ class FeatureStore(Protocol):
     async def put_items(self, records: Mapping[ItemId, Mapping[str, Any]]) -> None:
         """Store whole item records and announce the changes, in order."""
 
-    async def get_item(self, item_id: ItemId) -> Mapping[str, Any] | None:
-        """The live record of an item: None = never written here; the bundle may know it still."""
+    async def get_item(self, item_id: ItemId) -> ItemChange | None:
+        """The newest change of an item; None = never changed here, though the bundle may know the item."""
 
     async def delete_item(self, item_id: ItemId) -> None:
         """Mark an item deleted and announce it."""

@@ -1,0 +1,141 @@
+"""Redis layout: every key and every encoding, in one place.
+
+`VERSION` stands in every key: a program that encodes otherwise uses another number and never misreads old
+values. Keys of one user share the hash tag `{user}` and keys of the catalogue the tag `{items}`, so that a
+script touches one slot of a Redis Cluster only. `P` is the configured prefix.
+
+| key | type | value |
+|---|---|---|
+| `P:1:u:{user}:profile` | string | JSON object of attributes |
+| `P:1:u:{user}:history` | list, newest first, bounded | `timestamp_ms US kind US item_id` |
+| `P:1:u:{user}:event-ids` | sorted set, bounded, expires | 16-byte digest of an event_id, by arrival in ms |
+| `P:1:u:{user}:exposures` | list, newest first, bounded, expires | `timestamp_ms US request_id US item_id` |
+| `P:1:{items}:records` | hash item_id -> JSON | whole record, or `null` = deleted |
+| `P:1:{items}:order` | sorted set | item_id, by the number of its newest change (microseconds, growing) |
+| `P:1:log:events` | stream, capped | the accepted events, with value and request_id |
+| `P:1:log:impressions` | stream, capped | what was answered, with propensities |
+
+Item changes are a compacted log (the sorted set) and not a stream: every reader can start from the beginning
+at any time, however old it is, and it never holds more than one entry per item.
+US is the unit separator (0x1F), which no id can contain; in a user's tag the characters `{ } %` are
+percent-escaped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from service.cascade.query import ItemId, UserId
+
+VERSION = "1"
+SEPARATOR = "\x1f"
+_ESCAPES = str.maketrans({"{": "%7B", "}": "%7D", "%": "%25"})
+
+
+class CorruptValue(Exception):
+    """A stored value is not what this layout writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of all keys under one prefix; one prefix per tenant."""
+
+    prefix: str = "cascada"
+
+    def profile(self, user_id: UserId) -> str:
+        """A user's attributes."""
+        return self._user(user_id, "profile")
+
+    def history(self, user_id: UserId) -> str:
+        """A user's newest events."""
+        return self._user(user_id, "history")
+
+    def event_ids(self, user_id: UserId) -> str:
+        """Digests of a user's recent event ids."""
+        return self._user(user_id, "event-ids")
+
+    def exposures(self, user_id: UserId) -> str:
+        """What a user was shown."""
+        return self._user(user_id, "exposures")
+
+    @property
+    def item_records(self) -> str:
+        """Live item records."""
+        return f"{self.prefix}:{VERSION}:{{items}}:records"
+
+    @property
+    def item_order(self) -> str:
+        """Items by their newest change."""
+        return f"{self.prefix}:{VERSION}:{{items}}:order"
+
+    @property
+    def event_log(self) -> str:
+        """Stream of accepted events."""
+        return f"{self.prefix}:{VERSION}:log:events"
+
+    @property
+    def impression_log(self) -> str:
+        """Stream of answers."""
+        return f"{self.prefix}:{VERSION}:log:impressions"
+
+    def _user(self, user_id: UserId, what: str) -> str:
+        return f"{self.prefix}:{VERSION}:u:{{{user_id.translate(_ESCAPES)}}}:{what}"
+
+
+def pack(timestamp_ms: int, label: str, item_id: ItemId) -> str:
+    """One line of a history (label = kind) or of an exposure list (label = request id).
+
+    Raises:
+        ValueError: a part contains the separator.
+    """
+    if SEPARATOR in label or SEPARATOR in item_id:
+        raise ValueError(f"{label!r}, {item_id!r}: must not contain the unit separator")
+    return f"{timestamp_ms}{SEPARATOR}{label}{SEPARATOR}{item_id}"
+
+
+def unpack(lines: Sequence[bytes]) -> tuple[list[int], list[str], list[ItemId]]:
+    """Timestamps, labels and item ids of stored lines, in the order given: columns, no loop over lines.
+
+    Raises:
+        CorruptValue: a line was not written by `pack`.
+    """
+    if not lines:
+        return [], [], []
+    try:
+        parts = SEPARATOR.encode().join(lines).decode().split(SEPARATOR)
+        timestamps = list(map(int, parts[0::3]))
+    except ValueError as error:
+        raise CorruptValue("a stored event cannot be read") from error
+    if len(parts) != 3 * len(lines):
+        raise CorruptValue("a stored event cannot be read")
+    return timestamps, parts[1::3], [ItemId(item) for item in parts[2::3]]
+
+
+def digest(event_id: str) -> bytes:
+    """Fixed-size stand-in of an event id."""
+    return hashlib.blake2b(event_id.encode(), digest_size=16).digest()
+
+
+def pack_object(record: Mapping[str, Any] | None) -> bytes:
+    """Attributes or an item record as JSON; None = deleted."""
+    return orjson.dumps(record)
+
+
+def unpack_object(raw: bytes) -> Mapping[str, Any] | None:
+    """The inverse of `pack_object`.
+
+    Raises:
+        CorruptValue: not a JSON object or null.
+    """
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise CorruptValue("a stored record is not JSON") from error
+    if value is not None and not isinstance(value, dict):
+        raise CorruptValue("a stored record is not a JSON object")
+    return value

@@ -1,0 +1,168 @@
+"""The feature store on Redis: one round trip to read a user, one script per user to write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from service.cascade.query import ItemId, UserId
+from service.features import scripts
+from service.features.connection import RedisConnection, reading
+from service.features.keys import Keys, digest, pack, pack_object, unpack, unpack_object
+from service.features.store import Event, ItemChange, UserRecord
+from service.features.streams import Impression, Streams
+
+_USERS_PER_ROUND = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RedisLimits:
+    """What bounds the store: time per call, connections, and how much is kept of each user and log."""
+
+    read_timeout_s: float = 0.05
+    write_timeout_s: float = 1.0
+    connections: int = 80
+    history: int = 1000
+    event_ids: int = 10_000
+    event_id_ttl_s: int = 24 * 3600
+    exposures: int = 200
+    exposure_ttl_s: int = 30 * 24 * 3600
+    event_log: int = 100_000
+    impression_log: int = 100_000
+
+
+class RedisStore:
+    """A `FeatureStore` on one Redis. Connects lazily: Redis may be absent at start, and may come and go."""
+
+    def __init__(
+        self,
+        url: str,
+        keys: Keys | None = None,
+        limits: RedisLimits | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys = keys or Keys()
+        self._limits = limits = limits or RedisLimits()
+        self._clock = clock
+        self._redis = RedisConnection(url, limits.connections, limits.read_timeout_s, limits.write_timeout_s)
+        self._streams = Streams(self._redis, self._keys, limits.event_log, limits.impression_log)
+
+    async def fetch(self, user_id: UserId) -> UserRecord:
+        """Attributes and events of a user, oldest event first."""
+        pipeline = self._redis.pipeline()
+        pipeline.get(self._keys.profile(user_id))
+        pipeline.lrange(self._keys.history(user_id), 0, self._limits.history - 1)
+        profile, lines = await self._redis.read(pipeline.execute())
+        with reading():
+            attributes = None if profile is None else unpack_object(profile)
+            timestamps, kinds, items = unpack(lines[::-1])
+        known = bool(items) or attributes is not None
+        return UserRecord(attributes or {}, items, kinds, timestamps, known)
+
+    async def append(self, events: Sequence[Event]) -> Sequence[bool]:
+        """Store events and log them; False at each duplicate by `event_id` of the same user."""
+        positions: dict[UserId, list[int]] = {}
+        for index in sorted(range(len(events)), key=lambda i: events[i].timestamp_ms):
+            positions.setdefault(events[index].user_id, []).append(index)
+        stored = [True] * len(events)
+        users = iter(positions.items())
+        while part := list(islice(users, _USERS_PER_ROUND)):
+            await self._log([events[i] for _, indices in part for i in indices])
+            calls = [self._append_call(user, [events[i] for i in indices]) for user, indices in part]
+            answers = await self._redis.scripts(scripts.APPEND_EVENTS, calls)
+            for (_, indices), answer in zip(part, answers, strict=True):
+                for index, fresh in zip(indices, answer, strict=True):
+                    stored[index] = bool(fresh)
+        return stored
+
+    async def put_user(self, user_id: UserId, attributes: Mapping[str, Any]) -> None:
+        """Replace a user's attributes."""
+        await self._redis.write(self._redis.client.set(self._keys.profile(user_id), pack_object(attributes)))
+
+    async def delete_user(self, user_id: UserId) -> bool:
+        """Erase a user's keys and every line about the user in the logs."""
+        keys = self._keys
+        names = [
+            keys.profile(user_id),
+            keys.history(user_id),
+            keys.event_ids(user_id),
+            keys.exposures(user_id),
+        ]
+        gone = await self._redis.write(self._redis.client.delete(*names))
+        return bool(gone) | bool(await self._streams.erase(user_id))
+
+    async def put_items(self, records: Mapping[ItemId, Mapping[str, Any]]) -> None:
+        """Store whole records; each takes the next change number, in the order given."""
+        if records:
+            await self._change_items([(item, pack_object(record)) for item, record in records.items()])
+
+    async def get_item(self, item_id: ItemId) -> ItemChange | None:
+        """The newest change of an item."""
+        pipeline = self._redis.pipeline()
+        pipeline.hget(self._keys.item_records, item_id)
+        pipeline.zscore(self._keys.item_order, item_id)
+        record, number = await self._redis.read(pipeline.execute())
+        if record is None or number is None:
+            return None
+        with reading():
+            return ItemChange(str(int(number)), item_id, unpack_object(record))
+
+    async def delete_item(self, item_id: ItemId) -> None:
+        """Leave a mark that the item is gone, for the bundle may still know it."""
+        await self._change_items([(item_id, pack_object(None))])
+
+    async def item_changes(self, after: str, limit: int) -> Sequence[ItemChange]:
+        """The newest change of each item that changed after the cursor, oldest first."""
+        names = [self._keys.item_order, self._keys.item_records]
+        flat = await self._redis.script(scripts.READ_CHANGES, names, [f"({int(after)}", limit])
+        with reading():
+            return [
+                ItemChange(number.decode(), ItemId(item.decode()), unpack_object(record))
+                for number, item, record in zip(flat[0::3], flat[1::3], flat[2::3], strict=True)
+            ]
+
+    async def record(self, impression: Impression) -> None:
+        """Log an answer and remember what its user was shown, newest first, bounded, for a limited time."""
+        pipeline = self._redis.pipeline()
+        self._streams.add_impression(pipeline, impression)
+        if impression.user_id is not None and impression.item_ids:
+            name = self._keys.exposures(impression.user_id)
+            when, request = impression.timestamp_ms, impression.request_id
+            pipeline.lpush(name, *(pack(when, request, item) for item in reversed(impression.item_ids)))
+            pipeline.ltrim(name, 0, self._limits.exposures - 1)
+            pipeline.expire(name, self._limits.exposure_ttl_s)
+        await self._redis.write(pipeline.execute())
+
+    async def ping(self) -> None:
+        """Raise unless Redis answers."""
+        await self._redis.read(self._redis.client.ping())
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self._redis.close()
+
+    async def _log(self, events: Sequence[Event]) -> None:
+        pipeline = self._redis.pipeline()
+        self._streams.add_events(pipeline, events)
+        await self._redis.write(pipeline.execute())
+
+    def _append_call(self, user_id: UserId, events: Sequence[Event]) -> tuple[list[str], list[Any]]:
+        limits, now_ms = self._limits, self._now_us() // 1000
+        arguments: list[Any] = [limits.history, limits.event_ids, limits.event_id_ttl_s, now_ms]
+        for event in events:
+            mark = b"" if event.event_id is None else digest(event.event_id)
+            arguments += [event.timestamp_ms, mark, pack(event.timestamp_ms, event.event, event.item_id)]
+        return [self._keys.history(user_id), self._keys.event_ids(user_id)], arguments
+
+    async def _change_items(self, changes: Sequence[tuple[ItemId, bytes]]) -> None:
+        arguments: list[Any] = [self._now_us()]
+        for item, record in changes:
+            arguments += [item, record]
+        names = [self._keys.item_records, self._keys.item_order]
+        await self._redis.script(scripts.CHANGE_ITEMS, names, arguments)
+
+    def _now_us(self) -> int:
+        return int(self._clock() * 1_000_000)

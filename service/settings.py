@@ -1,0 +1,175 @@
+"""Every setting of the service: `CASCADA_*` variables, then a TOML file, then these defaults."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from models.plan import Plan
+from service.errors import OperatorError
+
+PREFIX = "CASCADA_"
+DEFAULT_FILE = Path("cascada.toml")
+OUTSIDE = {"CASCADA_CONFIG": "path of the TOML file", "CASCADA_CACHE": "folder for downloads and demos"}
+"""Variables with our prefix that are no settings of the service."""
+
+
+class Settings(BaseSettings):
+    """Frozen after start. Read them with `load_settings`, which also refuses what nobody knows."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    bundles: Path = Field(Path("bundles"), description="Folder of bundles; the newest one is served.")
+    bundle: Path | None = Field(None, description="Serve exactly this bundle folder instead.")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Keys, comma-separated; if any, each call under /v1 needs `Authorization: Bearer KEY`.",
+    )
+    max_body_bytes: int = Field(1_000_000, ge=1, description="Largest request body.")
+    max_batch_body_bytes: int = Field(5_000_000, ge=1, description="Largest body of an event or item batch.")
+
+    redis_url: SecretStr | None = Field(
+        None, description="redis://, rediss:// or unix:// URL; empty starts a redis-server of our own."
+    )
+    redis_data: Path | None = Field(
+        None, description="Folder in which our own redis-server keeps its state; empty forgets it at the end."
+    )
+    redis_prefix: str = Field(
+        "cascada", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="First part of every key; one per tenant."
+    )
+    redis_read_timeout_ms: float = Field(
+        50, gt=0, description="Longest wait for a user's state; then the answer goes without it, labelled."
+    )
+    redis_write_timeout_ms: float = Field(1000, gt=0, description="Longest wait for a write to be stored.")
+    history_limit: int = Field(1000, ge=1, le=10_000, description="Newest events kept of a user.")
+    event_id_hours: float = Field(24, gt=0, description="How long a repeated event_id is recognised.")
+    exposure_limit: int = Field(200, ge=1, le=10_000, description="Newest exposures kept of a user.")
+    event_log_limit: int = Field(100_000, ge=0, description="Entries kept in the stream of accepted events.")
+    impression_log_limit: int = Field(100_000, ge=0, description="Entries kept in the stream of answers.")
+
+    permits: int = Field(64, ge=1, description="Calls in progress at once; more are refused with 503.")
+    deadline_ms: int = Field(1000, ge=1, le=60_000, description="Time for an answer if the call names none.")
+    side_effect_queue: int = Field(
+        1000, ge=1, description="Answers that wait to be logged; more are dropped and counted."
+    )
+    follow_interval_ms: float = Field(200, gt=0, description="Pause between two looks for item changes.")
+    drain_seconds: int = Field(
+        10, ge=0, description="Time for calls in progress when the service is stopped."
+    )
+
+    onnx_threads: int = Field(1, ge=1, description="Threads of one ONNX run.")
+    faiss_threads: int = Field(1, ge=1, description="Threads of one index search.")
+    warmup_requests: int = Field(20, ge=1, description="Requests through the whole cascade before ready.")
+    plan: dict[str, Any] = Field(
+        {}, description="Overrides of the bundle's widths and weights (models/plan.py), as a JSON object."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    log_format: Literal["json", "text"] = Field("json", description="One JSON object or one text per line.")
+    access_log: bool = Field(True, description="Log one line per call.")
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(key for part in value.split(",") if (key := part.strip()))
+        return value
+
+    @field_validator("plan")
+    @classmethod
+    def _known_plan_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        Plan.from_json(value)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the TOML file."""
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return (init_settings, env_settings, toml)
+
+
+def config_file() -> Path:
+    """The TOML file that would be read."""
+    return Path(os.environ.get("CASCADA_CONFIG", DEFAULT_FILE))
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read all sources; `overrides` (command-line options) win.
+
+    Raises:
+        OperatorError: names each setting that is unknown or wrong, where it came from, and never its value.
+    """
+    _refuse_unknown_variables(os.environ)
+    path = config_file()
+    if "CASCADA_CONFIG" in os.environ and not path.is_file():
+        raise OperatorError(f"CASCADA_CONFIG: there is no file {path}")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise OperatorError("; ".join(_explain(part, path) for part in error.errors())) from None
+    except tomllib.TOMLDecodeError as error:
+        raise OperatorError(f"{path}: not TOML: {error}") from None
+    except SettingsError as error:
+        raise OperatorError(f"{error}; it takes JSON") from None
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | set(OUTSIDE)
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            raise OperatorError(f"{name}: unknown setting{_suggestion(name.upper(), known)}")
+
+
+def _explain(error: Mapping[str, Any], path: Path) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{name}: unknown setting in {path}{_suggestion(name, set(Settings.model_fields))}"
+    variable = PREFIX + str(error["loc"][0]).upper() if error["loc"] else ""
+    source = variable if variable in os.environ else name
+    return f"{source}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {close[0]}?" if close else "; see docs/configuration.md"
+
+
+def markdown() -> str:
+    """The table of all settings, as `docs/configuration.md` shows it."""
+    lines = [
+        "| variable | in cascada.toml | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, (), {}) else f"`{field.default}`"
+        lines.append(f"| `{PREFIX}{name.upper()}` | `{name}` | {default} | {field.description} |")
+    lines += [f"| `{name}` | | | {meaning[0].upper()}{meaning[1:]}. |" for name, meaning in OUTSIDE.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
