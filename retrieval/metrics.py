@@ -33,7 +33,7 @@ def hits(ranked: Rows, relevant: Rows) -> NDArray[np.bool_]:
 
 def hit_rate(ranked: Rows, relevant: Rows, k: int) -> Floats:
     """1 where the first k hold a relevant item, else 0, [B]."""
-    hit: Floats = hits(ranked[:, :k], relevant).any(axis=1).astype(np.float64)
+    hit: Floats = hits(ranked[:, :k], relevant).max(axis=1, initial=False).astype(np.float64)
     return hit
 
 
