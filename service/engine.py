@@ -41,13 +41,13 @@ class Engine:
         cascades = assemble(plan, bundle, catalogue, observer)
         return cls(bundle, catalogue, plan, cascades, observer, cursors or Cursors())
 
-    def with_changes(self, changes: Sequence[ItemChange]) -> Engine:
+    def with_changes(self, changes: Sequence[ItemChange], now_ms: int) -> Engine:
         """The engine after live catalogue changes, oldest first.
 
         Raises:
             OperatorError: more items changed since the export than `Catalogue` holds.
         """
-        catalogue = self.catalogue.apply(changes)
+        catalogue = self.catalogue.apply(changes, now_ms)
         return replace(
             self, catalogue=catalogue, cascades=assemble(self.plan, self.bundle, catalogue, self.observer)
         )

@@ -16,7 +16,6 @@ import hmac
 import json
 import struct
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +67,9 @@ class Cursors:
         body = self._opened(text)
         _, seed, list_id = _HEAD.unpack_from(body)
         if list_id != _list_of(request):
-            raise CallerError("cursor", "belongs to another list: only count, session and exclusions may change")
+            raise CallerError(
+                "cursor", "belongs to another list: only count, session and exclusions may change"
+            )
         return Cursor(seed, np.frombuffer(body, "<u4", offset=_HEAD.size).astype(np.uint32))
 
     def _opened(self, text: str) -> bytes:
@@ -78,17 +79,17 @@ class Cursors:
             raise CallerError("cursor", "is not one that this service wrote") from None
         body, seal = raw[:-_SEAL], raw[-_SEAL:]
         whole = len(body) >= _HEAD.size and (len(body) - _HEAD.size) % 4 == 0
-        if not whole or not hmac.compare_digest(seal, self._seal(body)) or body[0] != VERSION or len(body) > _HEAD.size + 4 * LIMIT:
+        if (
+            not whole
+            or not hmac.compare_digest(seal, self._seal(body))
+            or body[0] != VERSION
+            or len(body) > _HEAD.size + 4 * LIMIT
+        ):
             raise CallerError("cursor", "is not one that this service wrote")
         return body
 
     def _seal(self, body: bytes) -> bytes:
         return hashlib.blake2b(body, digest_size=_SEAL, key=self._key).digest()
-
-
-def hash_ids(item_ids: Sequence[str]) -> Hashes:
-    """A 32-bit hash per item id [n], the same in every process and version."""
-    return np.fromiter((zlib.crc32(item_id.encode()) for item_id in item_ids), np.uint32, len(item_ids))
 
 
 def _list_of(request: Request) -> int:

@@ -35,7 +35,12 @@ class Moment:
 
 
 def hydrate(
-    request: Request, record: UserRecord | None, moment: Moment, schema: Schema, catalogue: Catalogue, cursors: Cursors
+    request: Request,
+    record: UserRecord | None,
+    moment: Moment,
+    schema: Schema,
+    catalogue: Catalogue,
+    cursors: Cursors,
 ) -> Query:
     """Turn a request into a query against one snapshot of the catalogue.
 

@@ -8,7 +8,9 @@ from typing import Protocol
 class Observer(Protocol):
     """Called by the runner from whatever thread serves the request; must be quick and must not raise."""
 
-    def on_stage(self, cascade: str, stage: str, seconds: float, rows_in: int, rows_out: int, failed: bool) -> None:
+    def on_stage(
+        self, cascade: str, stage: str, seconds: float, rows_in: int, rows_out: int, failed: bool
+    ) -> None:
         """One stage of any sort (hydrator, source, filter, scorer, selector) ran or failed.
 
         `stage` is the stage's name under its sort, such as "source.popular" or "score.rank".
@@ -33,7 +35,9 @@ class Observer(Protocol):
 class NullObserver:
     """Watches nothing."""
 
-    def on_stage(self, cascade: str, stage: str, seconds: float, rows_in: int, rows_out: int, failed: bool) -> None:
+    def on_stage(
+        self, cascade: str, stage: str, seconds: float, rows_in: int, rows_out: int, failed: bool
+    ) -> None:
         """Nothing."""
 
     def on_source(self, cascade: str, source: str, proposed: int, unique: int) -> None:

@@ -134,9 +134,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """Where candidates ended, rows best first at that point.
+    """Where candidates ended, best first as that stage saw them.
 
-    `stage` "answer" = returned; "filter" = ruled out by the filter `reason`; else the round that cut them.
+    `stage` "answer" = returned; "filter" = ruled out by the filter `reason`; else the round that cut them, the first
+    of them right behind the candidates that it kept.
     """
 
     stage: str
@@ -148,10 +149,11 @@ class Fate:
 class Outcome:
     """The answer to a query, in rows: `rows` [n] best first with equally long `columns`.
 
-    Columns: `score` always; `pctr` (NaN where the ranker did not run); `sources` (bit i = `source_names[i]` proposed
-    the item); `interest_index` (which interest found it, -1 = none); and every feature that a scorer added.
-    `fates` account for every candidate that was fetched, each exactly once. `degraded` names the stages whose
-    fallback was taken.
+    Columns: `score` always; `pctr` if the cascade ranks (NaN where the ranker did not run); `sources` (bit i =
+    `source_names[i]` proposed the item); `interest_index` (which of `state.interests` found it, -1 = none) if that
+    source answered; and every feature that a scorer added. `fates` account for every candidate that was fetched, each
+    exactly once. `degraded` names the stages whose fallback was taken. `timings_ms` are by sort and stage, as in
+    `source.popular`, and `total`.
     """
 
     rows: Rows
@@ -160,3 +162,4 @@ class Outcome:
     degraded: tuple[str, ...]
     fates: tuple[Fate, ...]
     timings_ms: Mapping[str, float]
+    state: UserState = UserState()

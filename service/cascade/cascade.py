@@ -1,0 +1,83 @@
+"""The runner: takes a query through hydrators, sources, filters and rounds. It owns everything but arithmetic.
+
+It alone times, counts, applies the deadline, catches failures and takes fallbacks:
+
+    hydrator   fails -> the query stays as it was, and stages that require the hydrator are left out
+    source     fails -> left out
+    filter     fails -> the request fails
+    scorer     fails -> a column of NaN, which keeps the previous order
+    selector   fails -> the head of the previous order
+
+A stage that breaks its contract raises `ContractViolation`, whatever its sort.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from service.cascade.candidates import Candidates
+from service.cascade.merge import merge
+from service.cascade.observe import NullObserver, Observer
+from service.cascade.query import Outcome, Query
+from service.cascade.round import Round
+from service.cascade.run import Run
+from service.cascade.stages import Filter, Hydrator, Source
+
+Trace = Callable[[str, Candidates], None]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """A list of stages. `shares` are the sources' shares of the merged batch; the cheapest source comes first.
+
+    Past the deadline sources are left out as soon as there is any candidate.
+    """
+
+    name: str
+    hydrators: tuple[Hydrator, ...]
+    sources: tuple[Source, ...]
+    filters: tuple[Filter, ...]
+    rounds: tuple[Round, ...]
+    shares: Mapping[str, float]
+    observer: Observer = field(default_factory=NullObserver)
+    clock: Clock = time.monotonic
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the sources, by their bit in the column `sources`."""
+        return tuple(source.name for source in self.sources)
+
+    def run(self, query: Query, trace: Trace | None = None) -> Outcome:
+        """Answer the query; `trace` sees the batch after the filters ("filter") and after each round (its name).
+
+        Raises:
+            ContractViolation: a stage returned something that its protocol forbids.
+            Exception: what a filter raised.
+        """
+        run = Run(self.name, query, self.observer, self.clock)
+        for hydrator in self.hydrators:
+            run.hydrate(hydrator)
+        found = {}
+        for source in self.sources:
+            batch = run.fetch(source, late=any(len(other) for other in found.values()))
+            if batch is not None:
+                found[source.name] = batch
+        batch = merge(found, self.source_names, self.shares)
+        run.count_sources(found, batch)
+        for one in self.filters:
+            batch = run.filter(one, batch)
+        _show(trace, "filter", batch)
+        for one_round in self.rounds:
+            for scorer in one_round.scorers:
+                batch = run.score(scorer, batch)
+            batch = run.select(one_round, batch)
+            _show(trace, one_round.name, batch)
+        return run.answer(batch, self.source_names)
+
+
+def _show(trace: Trace | None, name: str, batch: Candidates) -> None:
+    if trace is not None:
+        trace(name, batch)

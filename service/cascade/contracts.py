@@ -1,0 +1,78 @@
+"""What the runner checks of a stage's result. A breach is a programmer's error, never a degradation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.cascade.candidates import Candidates
+from service.cascade.query import Query
+from service.cascade.stages import Stage
+from service.errors import ContractViolation
+
+
+class NoFiniteScore(Exception):
+    """A scorer failed: of several candidates it could score none."""
+
+
+def query(stage: Stage, result: Any) -> Query:
+    """A hydrator's result."""
+    if not isinstance(result, Query):
+        raise ContractViolation(stage.name, f"returned {type(result).__name__}, not a Query")
+    return result
+
+
+def candidates(stage: Stage, result: Any) -> Candidates:
+    """A source's result: distinct int32 rows with a float32 score."""
+    if not isinstance(result, Candidates):
+        raise ContractViolation(stage.name, f"returned {type(result).__name__}, not Candidates")
+    if result.rows.dtype != np.int32 or result.rows.ndim != 1:
+        raise ContractViolation(stage.name, f"proposed rows of {_form(result.rows)}, not int32 [N]")
+    if "score" not in result.columns:
+        raise ContractViolation(stage.name, "proposed candidates without a column 'score'")
+    _vector(stage, result["score"], np.float32, len(result))
+    if len(np.unique(result.rows)) != len(result):
+        raise ContractViolation(stage.name, "proposed an item twice")
+    return result
+
+
+def mask(stage: Stage, result: Any, size: int) -> NDArray[np.bool_]:
+    """A filter's result."""
+    return _vector(stage, result, np.bool_, size)
+
+
+def scores(stage: Stage, result: Any, size: int) -> NDArray[np.float32]:
+    """A scorer's result.
+
+    Raises:
+        NoFiniteScore: none of the scores is finite.
+    """
+    vector = _vector(stage, result, np.float32, size)
+    if size and not np.isfinite(vector).any():
+        raise NoFiniteScore(f"none of {size} scores of {stage.name!r} is finite")
+    return vector
+
+
+def positions(stage: Stage, result: Any, count: int, size: int) -> NDArray[np.intp]:
+    """A selector's result: at most `size` distinct positions below `count`."""
+    if not isinstance(result, np.ndarray) or result.ndim != 1 or result.dtype.kind not in "iu":
+        raise ContractViolation(stage.name, f"picked {_form(result)}, not integers [n]")
+    if len(result) > size:
+        raise ContractViolation(stage.name, f"picked {len(result)} candidates, at most {size} were wanted")
+    if len(result) and (result.min() < 0 or result.max() >= count):
+        raise ContractViolation(stage.name, f"picked a position outside 0..{count - 1}")
+    if len(np.unique(result)) != len(result):
+        raise ContractViolation(stage.name, "picked a candidate twice")
+    return result
+
+
+def _vector(stage: Stage, result: Any, dtype: type[np.generic], size: int) -> NDArray[Any]:
+    if not isinstance(result, np.ndarray) or result.shape != (size,) or result.dtype != dtype:
+        raise ContractViolation(stage.name, f"returned {_form(result)}, not {dtype.__name__} [{size}]")
+    return result
+
+
+def _form(result: Any) -> str:
+    return f"{result.dtype} {list(result.shape)}" if isinstance(result, np.ndarray) else type(result).__name__

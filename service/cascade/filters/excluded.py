@@ -1,0 +1,25 @@
+"""What the caller rules out by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.cascade.candidates import Candidates
+from service.cascade.query import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """Rules out `exclude_items`, and the item that a similar list starts from."""
+
+    name: ClassVar[str] = "excluded"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
+        """True = not excluded."""
+        keep: NDArray[np.bool_] = ~np.isin(batch.rows, query.exclude)
+        return keep if query.anchor is None else keep & (batch.rows != query.anchor)

@@ -1,0 +1,171 @@
+"""One run of a cascade: the clock, the counts, the failures and the fates of a single query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from retrieval.order import descending
+from service.cascade import contracts
+from service.cascade.candidates import Candidates
+from service.cascade.merge import proposed_alone
+from service.cascade.observe import Observer
+from service.cascade.query import Fate, Outcome, Query
+from service.cascade.round import Round
+from service.cascade.stages import Filter, Hydrator, Scorer, Source, Stage
+from service.errors import ContractViolation
+
+T = TypeVar("T")
+
+
+class Run:
+    """Mutable bookkeeping of one query; lives on one thread, for one call of `Cascade.run`."""
+
+    def __init__(self, cascade: str, query: Query, observer: Observer, clock: Callable[[], float]) -> None:
+        self._cascade = cascade
+        self._query = query
+        self._observer = observer
+        self._clock = clock
+        self._started = clock()
+        self._timings: dict[str, float] = {}
+        self._missing: set[str] = set()
+        self._degraded: list[str] = []
+        self._fates: list[Fate] = []
+
+    def hydrate(self, stage: Hydrator) -> None:
+        """Extend the query."""
+        query = self._attempt(
+            "hydrate", stage, 0, lambda: contracts.query(stage, stage.hydrate(self._query)), lambda _: 0
+        )
+        self._query = query or self._query
+
+    def fetch(self, stage: Source, late: bool) -> Candidates | None:
+        """What a source proposes; None if it failed, or if the deadline passed and it came too `late`."""
+        return self._attempt(
+            "source",
+            stage,
+            0,
+            lambda: contracts.candidates(stage, stage.fetch(self._query)),
+            len,
+            optional=late,
+        )
+
+    def count_sources(self, found: Mapping[str, Candidates], merged: Candidates) -> None:
+        """Report how much each source added."""
+        alone = merged.rows[proposed_alone(merged["sources"])]
+        for name, batch in found.items():
+            self._observer.on_source(self._cascade, name, len(batch), int(np.isin(batch.rows, alone).sum()))
+
+    def filter(self, stage: Filter, batch: Candidates) -> Candidates:
+        """The candidates that the filter keeps; its failure is the request's."""
+        started = self._clock()
+        try:
+            keep = contracts.mask(stage, stage.keep(self._query, batch), len(batch))
+        except Exception:
+            self._report("filter", stage.name, started, len(batch), 0, failed=True)
+            raise
+        kept, gone = batch.take(keep), batch.rows[~keep]
+        if len(gone):
+            self._observer.on_filter(self._cascade, stage.name, len(gone))
+            self._fates.append(Fate("filter", stage.name, gone))
+        self._report("filter", stage.name, started, len(batch), len(kept))
+        return kept
+
+    def score(self, stage: Scorer, batch: Candidates) -> Candidates:
+        """The batch with the scorer's column."""
+        scores = self._attempt(
+            "score",
+            stage,
+            len(batch),
+            lambda: contracts.scores(stage, stage.score(self._query, batch), len(batch)),
+            len,
+        )
+        if scores is None:
+            return batch.with_column(stage.name, np.full(len(batch), np.nan, np.float32))
+        if odd := int(len(scores) - np.isfinite(scores).sum()):
+            self._observer.on_nonfinite(self._cascade, stage.name, odd)
+        return batch.with_column(stage.name, scores)
+
+    def select(self, one: Round, batch: Candidates) -> Candidates:
+        """The best of the batch, in order; the fate of the others is this round."""
+        size = one.size_for(self._query)
+        picked = self._attempt(
+            "select",
+            one.selector,
+            len(batch),
+            lambda: contracts.positions(
+                one.selector, one.selector.pick(self._query, batch, size), len(batch), size
+            ),
+            len,
+            optional=one.optional,
+        )
+        if picked is None:
+            picked = np.arange(min(size, len(batch)))
+        rest = np.ones(len(batch), bool)
+        rest[picked] = False
+        if rest.any():
+            cut = batch.take(rest)
+            if one.scorers:
+                cut = cut.take(descending(cut[one.scorers[-1].name], cut.rows))
+            self._fates.append(Fate(one.name, "cut", cut.rows))
+        return batch.take(picked)
+
+    def answer(self, batch: Candidates, source_names: tuple[str, ...]) -> Outcome:
+        """Close the books."""
+        seconds = self._clock() - self._started
+        degraded = tuple(self._degraded)
+        self._fates.append(Fate("answer", "returned", batch.rows))
+        self._timings["total"] = seconds * 1000.0
+        self._observer.on_answer(self._cascade, seconds, len(batch), degraded)
+        return Outcome(
+            rows=batch.rows,
+            columns=batch.columns,
+            source_names=source_names,
+            degraded=degraded,
+            fates=tuple(self._fates),
+            timings_ms=self._timings,
+            state=self._query.state,
+        )
+
+    def _attempt(
+        self,
+        sort: str,
+        stage: Stage,
+        rows_in: int,
+        call: Callable[[], T],
+        count: Callable[[T], int],
+        *,
+        optional: bool = True,
+    ) -> T | None:
+        """The stage's result, or None and a label."""
+        if not self._missing.isdisjoint(stage.requires):
+            return self._fall_back(stage, "input", None)
+        if optional and self._query.deadline is not None and self._clock() >= self._query.deadline:
+            return self._fall_back(stage, "deadline", None)
+        started = self._clock()
+        try:
+            result = call()
+        except ContractViolation:
+            self._report(sort, stage.name, started, rows_in, 0, failed=True)
+            raise
+        except Exception as error:
+            self._report(sort, stage.name, started, rows_in, 0, failed=True)
+            return self._fall_back(stage, "failed", error)
+        self._report(sort, stage.name, started, rows_in, count(result))
+        return result
+
+    def _fall_back(self, stage: Stage, reason: str, error: Exception | None) -> None:
+        self._missing.add(stage.name)
+        self._observer.on_degraded(self._cascade, stage.name, reason, error)
+        if reason != "input" and stage.name not in self._degraded:
+            self._degraded.append(stage.name)
+
+    def _report(
+        self, sort: str, name: str, started: float, rows_in: int, rows_out: int, *, failed: bool = False
+    ) -> None:
+        seconds = self._clock() - started
+        label = f"{sort}.{name}"
+        self._timings[label] = self._timings.get(label, 0.0) + seconds * 1000.0
+        self._observer.on_stage(self._cascade, label, seconds, rows_in, rows_out, failed)

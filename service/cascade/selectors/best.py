@@ -1,0 +1,52 @@
+"""Order by a score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.cascade.candidates import Candidates
+from service.cascade.query import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best by the column `by`, ties by the columns `then` and at last by row; non-finite scores last.
+
+    If no score is finite, the batch keeps its order.
+    """
+
+    by: str
+    then: tuple[str, ...] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        """Named after the column."""
+        return f"best_{self.by}"
+
+    def pick(self, query: Query, batch: Candidates, size: int) -> NDArray[np.intp]:
+        """The first `size` positions of the order."""
+        if not np.isfinite(batch[self.by]).any():
+            return np.arange(min(size, len(batch)))
+        keys = [_rising(batch[name]) for name in (self.by, *self.then)]
+        return np.lexsort((batch.rows, *reversed(keys)))[:size]
+
+
+def _rising(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    return -np.where(np.isfinite(scores), scores, -np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class AsTheyCame:
+    """The head of the batch."""
+
+    name: ClassVar[str] = "as_they_came"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def pick(self, query: Query, batch: Candidates, size: int) -> NDArray[np.intp]:
+        """The first `size` positions."""
+        return np.arange(min(size, len(batch)))
