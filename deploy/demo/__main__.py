@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.demo.examples import Examples
+from deploy.demo.foreground import READY
 from deploy.demo.processes import cascada, running
 from deploy.demo.service import last_words, serving
 from deploy.demo.steps import plan, report
@@ -62,7 +63,7 @@ def demo(port: int, data: Path | None) -> None:
         report("serve", f"{url} is ready", f"{time.monotonic() - start:.0f} s")
         load(dataset, url, logs)
         Examples(load_dataset(dataset), url).show()
-        print(f"\nServing on {url}  (calls: {url}/docs, metrics: {url}/metrics). Ctrl-C ends it.", flush=True)
+        print(f"\nServing on {url}  (calls: {url}/docs, metrics: {url}/metrics). {READY}", flush=True)
         wait(service, logs)
 
 

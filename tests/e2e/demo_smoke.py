@@ -1,0 +1,209 @@
+"""The README's first command as a new user runs it: clean clone, empty home, three calls, a bad one, Ctrl-C.
+
+A script, not a pytest module: it has to work before anything is installed. `make demo-smoke` runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from deploy.demo.foreground import READY, Foreground  # noqa: E402
+from deploy.readme import marked_command  # noqa: E402
+
+READY_WITHIN_S = 360
+AGAIN_WITHIN_S = 10
+GONE_WITHIN_S = 20
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CI")
+PREFIXES_PASSED_ON = ("PIP_", "XDG_CONFIG_", "http", "https", "HTTP", "HTTPS", "no_proxy", "NO_PROXY")
+
+
+class Checks:
+    """Runs each check once, goes on after a failure, and counts."""
+
+    def __init__(self) -> None:
+        self.passed = self.failed = 0
+
+    def run(self, name: str, check: Callable[[], object]) -> bool:
+        """Print the check's name and what became of it."""
+        try:
+            said = check()
+        except Exception as error:
+            self.failed += 1
+            print(f"FAILED  {name}: {type(error).__name__}: {error}", flush=True)
+            return False
+        self.passed += 1
+        print(f"ok      {name}{f': {said}' if said else ''}", flush=True)
+        return True
+
+
+def main() -> int:
+    checks = Checks()
+    work = Path(tempfile.mkdtemp(prefix="cascada-smoke-"))
+    mark = uuid.uuid4().hex
+    try:
+        smoke(checks, work, mark)
+    finally:
+        for pid in marked_processes(mark):
+            subprocess.run(["kill", "-KILL", str(pid)], check=False)
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    return 1 if checks.failed else 0
+
+
+def smoke(checks: Checks, work: Path, mark: str) -> None:
+    clone, home, port = work / "clone", work / "home", free_port()
+    home.mkdir()
+    environment = clean_environment(home, mark)
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    command = f"{marked_command('demo', clone / 'README.md')} PORT={port}"
+    print(f"$ {command}", flush=True)
+    for what, limit in (("ready", READY_WITHIN_S), ("ready again", AGAIN_WITHIN_S)):
+        with Foreground(command, clone, environment) as demo:
+            if not checks.run(f"{what} within {limit} s", lambda demo=demo, limit=limit: follow(demo, limit)):
+                return
+            if what == "ready":
+                calls(checks, f"http://127.0.0.1:{port}")
+            checks.run(f"{what}, then Ctrl-C ends it", lambda demo=demo: stop(demo))
+        checks.run("nothing is left running", lambda: nothing_left(mark))
+        checks.run("the port is free", lambda: port_is_free(port))
+    checks.run("the clone has no untracked files", lambda: untracked(clone))
+
+
+def clean_environment(home: Path, mark: str) -> dict[str, str]:
+    """A new user's environment; how pip reaches its index is this machine's business and stays."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PASSED_ON or name.startswith(PREFIXES_PASSED_ON)
+    }
+    return {**kept, "HOME": str(home), "DEMO_SMOKE": mark}
+
+
+def follow(demo: Foreground, seconds: float) -> str:
+    start = time.monotonic()
+    for line in demo.until(READY, seconds):
+        print(f"        | {line}", flush=True)
+    return f"{time.monotonic() - start:.1f} s"
+
+
+def calls(checks: Checks, url: str) -> None:
+    user = {"user_id": "1", "count": 10}
+    seen: dict[str, Any] = {}
+
+    def recommend() -> str:
+        answer = expect(200, post(f"{url}/v1/recommend", user))
+        seen["items"] = [item["item_id"] for item in answer["items"]]
+        assert len(set(seen["items"])) == 10, seen["items"]
+        assert answer["degraded"] == [], answer["degraded"]
+        assert answer["request_id"], "no request id"
+        assert answer["bundle_version"], "no bundle version"
+        return f"bundle {answer['bundle_version']}"
+
+    def react() -> str:
+        chosen = seen["items"][0]
+        event = {"user_id": "1", "item_id": chosen, "event": "like"}
+        stored = expect(202, post(f"{url}/v1/events", {"events": [event]}))
+        assert stored["accepted"] == 1, stored
+        answer = expect(200, post(f"{url}/v1/recommend", user))
+        now = [item["item_id"] for item in answer["items"]]
+        assert chosen not in now, f"{chosen} is still recommended after a like"
+        return f"{len(set(now) - set(seen['items']))} of 10 items are new"
+
+    def search() -> str:
+        answer = expect(200, post(f"{url}/v1/search", {"query": "star wars", "count": 5}))
+        assert answer["items"], "nothing found"
+        return f"{len(answer['items'])} items"
+
+    def bad() -> str:
+        status, kind, body = post(f"{url}/v1/recommend", {"user_id": "1", "count": "many"})
+        assert 400 <= status < 500, status
+        assert kind.startswith("application/problem+json"), kind
+        paths = [error["path"] for error in body["errors"]]
+        assert any("count" in path for path in paths), body
+        return f"{status} {body['title']}, path {paths[0]}"
+
+    checks.run("recommend", recommend)
+    checks.run("an event changes the next answer", react)
+    checks.run("search", search)
+    checks.run("a bad call is told its field", bad)
+
+
+def post(url: str, body: object) -> tuple[int, str, dict[str, Any]]:
+    """Status, content type and body."""
+    request = urllib.request.Request(
+        url, data=json.dumps(body).encode(), headers={"content-type": "application/json"}
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=10) as answer:
+            return answer.status, answer.headers["content-type"], json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["content-type"], json.load(error)
+
+
+def expect(status: int, answer: tuple[int, str, dict[str, Any]]) -> dict[str, Any]:
+    assert answer[0] == status, answer
+    return answer[2]
+
+
+def stop(demo: Foreground) -> str:
+    start = time.monotonic()
+    code = demo.interrupt(GONE_WITHIN_S)
+    return f"exit code {code} after {time.monotonic() - start:.1f} s"
+
+
+def marked_processes(mark: str) -> dict[int, str]:
+    """Every process that inherited our mark (Linux; elsewhere none is found)."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"DEMO_SMOKE={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
+def nothing_left(mark: str) -> None:
+    left = marked_processes(mark)
+    assert not left, left
+
+
+def port_is_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+
+
+def untracked(clone: Path) -> None:
+    told = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=clone, check=True, capture_output=True, text=True
+    ).stdout
+    assert not told, told
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
