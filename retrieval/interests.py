@@ -1,0 +1,196 @@
+"""A user as a smoothed mixture over item clusters: the online half of kNN-Embed (arXiv 2205.06205)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.plan import Plan
+from retrieval.clusters import unit
+from retrieval.order import descending
+from retrieval.slots import largest_remainder
+from retrieval.snapshot import Snapshot
+
+Rows = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+OWN = -1
+"""The cluster of the interest that is the user's own vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interests:
+    """M interests, the user's own vector first.
+
+    `clusters` [M] int32 (`OWN` for the own vector), `weights` [M] that sum to 1, `queries` [M, d + 1] for the
+    item index, `slots` [M] candidates that each may propose.
+    """
+
+    clusters: Rows
+    weights: Floats
+    queries: Floats
+    slots: Rows
+
+    def __len__(self) -> int:
+        return len(self.clusters)
+
+    def score(self, item_vectors: Floats) -> Floats:
+        """Best interest query . item vector [N] over items [N, d + 1].
+
+        The own vector counts only when there is no other interest.
+        """
+        queries = self.queries[self.clusters != OWN]
+        best: Floats = (item_vectors @ (queries if len(queries) else self.queries).T).max(axis=1)
+        return best
+
+
+class InterestModel:
+    """Turns a user's events of this moment, and the users like them, into interest queries.
+
+    n snapshot users, m items, C clusters, d directions. `item_vectors` [m, d + 1] (unit vector, bias last)
+    and the snapshot may be memory maps; only the snapshot's directions are copied (n x d float32).
+    """
+
+    def __init__(
+        self, item_vectors: Floats, centroids: Floats, assignment: Rows, snapshot: Snapshot, plan: Plan
+    ) -> None:
+        self._items = item_vectors
+        self._centroids = centroids
+        self._assignment = assignment
+        self._snapshot = snapshot
+        self._plan = plan
+        self._ids = np.arange(len(centroids), dtype=np.int32)
+        self._directions = unit(np.asarray(snapshot.vectors[:, :-1], np.float32))
+        everybody = np.arange(len(snapshot))
+        self._mean_mixture = self._mixture(snapshot.clusters, snapshot.weights, len(everybody))
+        self._mean_vector = _mean_vector(snapshot, item_vectors.shape[1])
+
+    def interests(
+        self,
+        user_vector: Floats | None,
+        rows: Rows,
+        event_weights: Floats,
+        ages_days: Floats,
+        slots: int,
+    ) -> Interests:
+        """The interests of a user with vector [d + 1] and H events; `slots` candidates are shared out.
+
+        P(c|u) is the decayed weight of the user's events by cluster, Pbar the mean of the nearest snapshot
+        users; Ps = lam P + (1 - lam) Pbar with lam = n / (n + kappa), n the number of events. A query is the
+        equally smoothed mean direction in the cluster, blended with the user's own vector (the blend, the
+        own vector's share and this lam are our choice).
+
+        Without events Ps = Pbar; without a vector the mean direction of the events stands in, without both
+        the snapshot's mean. Events of rows outside the tables, or of no positive weight, are ignored.
+        """
+        known = (rows >= 0) & (rows < len(self._assignment)) & (event_weights > 0)
+        rows = rows[known]
+        decayed = event_weights[known] * np.exp(-np.maximum(ages_days[known], 0.0) / self._plan.tau_days)
+        clusters = self._assignment[rows]
+        own = self._own_vector(user_vector, rows, decayed)
+        near = self._nearest(own) if user_vector is not None or len(rows) else None
+
+        lam = len(rows) / (len(rows) + self._plan.kappa) if len(rows) else 0.0
+        mixture = (1.0 - lam) * self._neighbour_mixture(near)
+        if len(rows):
+            mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
+            mixture += lam * mass / max(mass.sum(), 1e-12)
+        chosen = descending(mixture.astype(np.float32), self._ids)[: self._plan.interests].astype(np.int32)
+        chosen = chosen[mixture[chosen] > 0]
+        directions = self._smoothed(chosen, clusters, rows, decayed, near, lam)
+        return self._assemble(own, chosen, mixture[chosen], directions, slots)
+
+    def _own_vector(self, user_vector: Floats | None, rows: Rows, weights: Floats) -> Floats:
+        """The given vector, else the events' mean direction at the snapshot's mean length and bias weight."""
+        if user_vector is not None:
+            return user_vector
+        if len(rows) == 0:
+            return self._mean_vector
+        mean = unit(weights.astype(np.float32) @ self._items[rows, :-1])
+        return np.append(mean * np.linalg.norm(self._mean_vector[:-1]), self._mean_vector[-1])
+
+    def _nearest(self, vector: Floats) -> NDArray[np.intp] | None:
+        """Snapshot users of most similar direction; None, without any, stands for the mean of all."""
+        count = min(self._plan.neighbours, len(self._snapshot))
+        if count == 0:
+            return None
+        similarity = self._directions @ vector[:-1]
+        return np.argpartition(similarity, -count)[-count:]
+
+    def _neighbour_mixture(self, near: NDArray[np.intp] | None) -> NDArray[np.float64]:
+        if near is None:
+            return self._mean_mixture
+        return self._mixture(self._snapshot.clusters[near], self._snapshot.weights[near], len(near))
+
+    def _mixture(self, clusters: Rows, weights: Floats, users: int) -> NDArray[np.float64]:
+        """Mean mixture [C] of users' sparse ones; a pad's cluster -1 falls into a cell that is cut off."""
+        cells = np.bincount((clusters + 1).ravel(), weights=weights.ravel(), minlength=len(self._ids) + 1)
+        mean: NDArray[np.float64] = cells[1:] / max(users, 1)
+        return mean
+
+    def _smoothed(
+        self,
+        chosen: Rows,
+        clusters: Rows,
+        rows: Rows,
+        weights: Floats,
+        near: NDArray[np.intp] | None,
+        lam: float,
+    ) -> Floats:
+        """Unit directions [M, d] of the chosen clusters: own mean and neighbours' mean, else the centroid."""
+        position = np.full(len(self._ids) + 1, -1, np.int32)
+        position[chosen] = np.arange(len(chosen), dtype=np.int32)
+        place = position[clusters]
+        inside = place >= 0
+        own = _group_means(place[inside], weights[inside], self._items[rows[inside], :-1], len(chosen))
+        if near is None:
+            others = self._centroids[chosen]
+        else:
+            place = position[self._snapshot.clusters[near]]  # k S
+            user, slot = np.nonzero(place >= 0)
+            others = _group_means(
+                place[user, slot],
+                self._snapshot.weights[near[user], slot],
+                self._snapshot.centroids[near[user], slot].astype(np.float32),
+                len(chosen),
+            )
+        has_own, has_others = own.any(axis=1, keepdims=True), others.any(axis=1, keepdims=True)
+        blend = np.where(has_own & has_others, lam * own + (1.0 - lam) * others, own + others)
+        blend = np.where(blend.any(axis=1, keepdims=True), blend, self._centroids[chosen])
+        return unit(blend)
+
+    def _assemble(
+        self, own: Floats, chosen: Rows, mixture: NDArray[np.float64], directions: Floats, slots: int
+    ) -> Interests:
+        """Queries as long as the own vector and with its bias weight, so that their scores compare."""
+        share = self._plan.own_share if len(chosen) else 1.0
+        blend = self._plan.query_blend
+        length = np.linalg.norm(own[:-1])
+        mixed = unit((1.0 - blend) * directions + blend * unit(own[None, :-1]))
+        queries = np.empty((1 + len(chosen), len(own)), np.float32)
+        queries[0] = own
+        queries[1:, :-1] = mixed * length
+        queries[1:, -1] = own[-1]
+        weights = np.empty(len(queries), np.float32)
+        weights[0] = share
+        weights[1:] = (1.0 - share) * mixture / max(mixture.sum(), 1e-12)
+        clusters = np.append(np.int32(OWN), chosen).astype(np.int32)
+        return Interests(clusters, weights, queries, largest_remainder(weights, slots))
+
+
+def _group_means(group: Rows, weights: Floats, vectors: Floats, groups: int) -> Floats:
+    """Unit weighted means [groups, d] of vectors [N, d]; zero where a group is empty."""
+    belongs = (group == np.arange(groups, dtype=np.int32)[:, None]) * weights  # groups N
+    return unit(belongs.astype(np.float32) @ vectors)
+
+
+def _mean_vector(snapshot: Snapshot, width: int) -> Floats:
+    """Mean direction at the mean length, and the mean bias weight; without users, a plain bias query."""
+    if len(snapshot) == 0:
+        return np.append(np.zeros(width - 1), 1.0).astype(np.float32)
+    vectors = np.asarray(snapshot.vectors, np.float32)
+    length = np.linalg.norm(vectors[:, :-1], axis=1).mean()
+    direction = unit(vectors[:, :-1].mean(axis=0))
+    return np.append(direction * length, vectors[:, -1].mean()).astype(np.float32)

@@ -1,0 +1,63 @@
+"""From interests to candidates: one batched index search, the union of what it found, back-filled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.distinct import representatives
+from retrieval.index import VectorIndex
+from retrieval.interests import Interests
+from retrieval.order import descending
+
+Rows = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+_HEADROOM = 1.2
+"""Every query asks for this much more than the largest number of slots, to make up for overlaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """N distinct items, best first: `rows`, their best `scores`, the `interest` that found them; all [N]."""
+
+    rows: Rows
+    scores: Floats
+    interest: Rows
+
+
+def retrieve(index: VectorIndex, interests: Interests) -> Retrieved:
+    """As many distinct items as `interests` has slots, if the index can supply them.
+
+    Items enter in the order of rank / slots of the list that they are in, so every interest fills its own
+    slots first and overlaps are made up by all in proportion. An item's score is the best of the lists that
+    have it, its interest the one that brought it in.
+    """
+    wanted = int(interests.slots.sum())
+    active = np.flatnonzero(interests.slots > 0).astype(np.int32)
+    if wanted == 0 or index.size == 0:
+        return Retrieved(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+    queries, slots = interests.queries[active], interests.slots[active]
+    limit = min(wanted, index.size)
+    depth = min(int(slots.max() * _HEADROOM) + 1, limit)
+    found = _union(*index.search(queries, depth), slots, wanted, index.size)
+    if len(found.rows) < limit and depth < limit:
+        found = _union(*index.search(queries, limit), slots, wanted, index.size)
+    order = descending(found.scores, found.rows)
+    return Retrieved(found.rows[order], found.scores[order], active[found.interest[order]])
+
+
+def _union(scores: Floats, rows: Rows, slots: Rows, wanted: int, items: int) -> Retrieved:
+    """The first `wanted` distinct items of the lists [q, k], interleaved in proportion to `slots` [q]."""
+    depth = rows.shape[1]
+    turn = np.arange(1, depth + 1, dtype=np.float32) / slots[:, None].astype(np.float32)
+    order = np.argsort(turn, axis=None, kind="stable")
+    order = order[rows.ravel()[order] >= 0]
+    flat_rows, flat_scores = rows.ravel()[order], scores.ravel()[order]
+    leader = representatives(flat_rows, items)
+    best = flat_scores.copy()
+    np.maximum.at(best, leader, flat_scores)
+    first = np.flatnonzero(leader == np.arange(len(leader), dtype=np.int32))[:wanted]
+    return Retrieved(flat_rows[first], best[first], (order[first] // depth).astype(np.int32))

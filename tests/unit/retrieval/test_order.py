@@ -1,0 +1,32 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.order import descending, top_mask
+
+floats = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1.0, 1.0, np.nan, np.inf, -np.inf])
+
+
+@given(st.lists(floats, max_size=80), st.randoms(use_true_random=False))
+def test_best_first_with_non_finite_last_and_ties_by_row(scores, random):
+    rows = list(range(len(scores)))
+    random.shuffle(rows)
+    order = descending(np.array(scores, np.float32), np.array(rows, np.int32))
+
+    def key(position):
+        score = np.float32(scores[position])
+        return (0, -score, rows[position]) if np.isfinite(score) else (1, 0, rows[position])
+
+    assert order.tolist() == sorted(range(len(scores)), key=key)
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, 2.0, -3.0, np.nan, np.inf]), min_size=1, max_size=20),
+    st.integers(1, 25),
+)
+def test_top_mask_marks_the_first_k_of_the_order(scores, k):
+    block = np.array([scores], np.float32)
+    finite = int(np.isfinite(block).sum())
+    order = descending(block[0], np.arange(len(scores), dtype=np.int32))
+    expected = set(order[: min(k, finite)].tolist())
+    assert set(np.flatnonzero(top_mask(block, k)[0]).tolist()) == expected
