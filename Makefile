@@ -7,6 +7,9 @@ RUN := .venv/bin/python -m
 SETUP = $(if $(PYTHON),$(PYTHON),$(error Python 3.11 or newer is needed and none was found: install it, or name it \
 	with make PYTHON=/path/to/python3.11)) deploy/environment.py
 
+# Packages are installed uncompiled; let the first import keep what it compiles.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format demo-smoke docs quality constraints clean
 

@@ -29,8 +29,7 @@ from deploy.readme import marked_command  # noqa: E402
 READY_WITHIN_S = 360
 AGAIN_WITHIN_S = 10
 GONE_WITHIN_S = 20
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CI")
-PREFIXES_PASSED_ON = ("PIP_", "XDG_CONFIG_", "http", "https", "HTTP", "HTTPS", "no_proxy", "NO_PROXY")
+NOT_PASSED_ON = ("CASCADA_", "MAKE", "MFLAGS", "PYTHON", "VIRTUAL_ENV", "XDG_CACHE", "XDG_DATA", "GIT_")
 
 
 class Checks:
@@ -86,12 +85,8 @@ def smoke(checks: Checks, work: Path, mark: str) -> None:
 
 
 def clean_environment(home: Path, mark: str) -> dict[str, str]:
-    """A new user's environment; how pip reaches its index is this machine's business and stays."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in PASSED_ON or name.startswith(PREFIXES_PASSED_ON)
-    }
+    """A new user's environment; how this machine finds Python and pip its index stays as it is."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
     return {**kept, "HOME": str(home), "DEMO_SMOKE": mark}
 
 
