@@ -1,0 +1,1 @@
+"""The parts of the documents that a command writes."""
