@@ -13,6 +13,8 @@ from models.data.importer import import_dataset
 from models.data.mapping import TABLES
 from models.data.movielens import load_movielens_100k, load_movielens_small
 from models.data.problems import DataError, Problems
+from models.data.simulator import simulate
+from models.data.truth import TRUTH_ARRAYS, TRUTH_JSON
 
 _MAPPING_HELP = "TOML file that says which column is what; see the docstring of models/data/importer.py"
 
@@ -43,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     small = _verb(verbs, "movielens-small", _movielens_small, "convert GroupLens's ml-latest-small")
     small.add_argument("--source", type=Path, required=True, help="the unpacked folder of ml-latest-small")
+    world = _verb(verbs, "simulate", _simulate, "draw a seeded world with planted interests and a known CTR")
+    world.add_argument("--users", type=int, default=1000)
+    world.add_argument("--items", type=int, default=2000)
+    world.add_argument("--seed", type=int, default=0)
+    world.add_argument("--days", type=int, default=60)
+    world.add_argument("--sessions", type=float, default=4.0, help="per user on average")
     own = _verb(verbs, "import", _import, "convert your own CSV or Parquet files, checking every row")
     for table in TABLES:
         own.add_argument(f"--{table}", type=Path, required=table == "events", metavar="FILE")
@@ -84,8 +92,24 @@ def _import(arguments: argparse.Namespace) -> None:
     _write(arguments.out, dataset)
 
 
-def _write(target: Path, dataset: Dataset) -> None:
-    write_dataset(target, dataset)
+def _simulate(arguments: argparse.Namespace) -> None:
+    try:
+        dataset, truth = simulate(
+            arguments.users,
+            arguments.items,
+            arguments.seed,
+            arguments.days,
+            arguments.sessions,
+            progress=True,
+        )
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    _write(arguments.out, dataset, lambda folder: truth.save(folder, arguments.seed))
+    print(f"wrote {arguments.out / TRUTH_JSON} and {arguments.out / TRUTH_ARRAYS}: the planted truth")
+
+
+def _write(target: Path, dataset: Dataset, beside: Callable[[Path], None] | None = None) -> None:
+    write_dataset(target, dataset, beside)
     shown = f", {len(dataset.impressions):,} impressions" if dataset.impressions else ""
     print(
         f"wrote {target}: {dataset.name}, {dataset.events:,} events of {dataset.users:,} users "

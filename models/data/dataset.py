@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,10 @@ def load_dataset(folder: str | Path) -> Dataset:
     return dataset
 
 
-def write_dataset(folder: str | Path, dataset: Dataset) -> None:
+def write_dataset(folder: str | Path, dataset: Dataset, beside: Callable[[Path], None] | None = None) -> None:
     """Write a canonical folder, whole or not at all; loading it gives an equal data set.
+
+    `beside` is given the folder while it is in the making, to put files of its own there.
 
     Raises:
         FileExistsError: the folder exists already.
@@ -75,6 +77,8 @@ def write_dataset(folder: str | Path, dataset: Dataset) -> None:
         (temporary / DATASET_TOML).write_text(_declaration(dataset), encoding="utf-8")
         for name, table in _tables(dataset).items():
             pq.write_table(table, temporary / f"{name}.parquet", compression="zstd")
+        if beside:
+            beside(temporary)
 
 
 def _describe(folder: Path) -> tuple[DatasetMapping, dict[str, Path]]:
