@@ -1,8 +1,8 @@
 """The items of a bundle and what changed since: rows and ids, records, availability, vectors.
 
-A live record (`ItemChange.record`) is one flat mapping: the attributes by name (`title` included), and optionally
-the reserved keys `available` (bool, default true) and `created_at` (ms since the epoch). It replaces the whole
-record of the item; None deletes the item.
+A live record (`ItemChange.record`) is one flat mapping: the attributes by name (`title` included), and
+optionally the reserved keys `available` (bool, default true) and `created_at` (ms since the epoch). It
+replaces the whole record of the item; None deletes the item.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Exported:
 class Catalogue:
     """One immutable snapshot of M items: those of the bundle, then those that came since.
 
-    `available` [M] and `created` [M] (ms, 0 = unknown) are by row, and the tables `items`, `prerank`, `rank` too.
+    `available` [M] and `created` [M] (ms, 0 = unknown) are by row, and the tables `items`, `prerank`,
+    `rank` too.
     """
 
     exported: Exported
@@ -117,7 +118,7 @@ class Catalogue:
         """The row of each id [n]; -1 where it is unknown. Deleted items keep their row."""
         rows = self.exported.identifiers.rows_of(item_ids)
         if self.overlay.new_rows:
-            for i in np.flatnonzero(rows < 0):
+            for i in np.flatnonzero(rows < 0).tolist():
                 rows[i] = self.overlay.new_rows.get(item_ids[i], -1)
         return rows
 
@@ -158,7 +159,7 @@ class Catalogue:
 
     @cached_property
     def newest(self) -> Rows:
-        """Available rows by creation, newest first, at most `NEWEST`; items of unknown age are not among them."""
+        """Available rows of known age, newest first, at most `NEWEST`."""
         changed = np.fromiter(self.overlay.records, np.int32)
         rows = np.union1d(self.exported.newest, changed)
         rows = rows[self.available[rows] & (self.created[rows] > 0)]

@@ -1,4 +1,4 @@
-"""What a request reads once and uses to its end: one bundle, one snapshot of the catalogue, and their cascades."""
+"""What a request reads once and uses to its end: a bundle, a catalogue snapshot, and their cascades."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Forbidden(CascadaError):
 
 
 class Shed(CascadaError):
-    """Ours, expected: refused at the door because too much is going on; try again in `retry_after_s` seconds."""
+    """Ours, expected: refused at the door, there is too much to do; try again in `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)

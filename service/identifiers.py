@@ -51,7 +51,8 @@ class Identifiers:
         first, last = self._runs(hashes)
         length = last - first
         within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        return self._order[np.repeat(first, length) + within]
+        rows: Rows = self._order[np.repeat(first, length) + within]
+        return rows
 
     def _runs(self, hashes: Hashes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         return np.searchsorted(self._sorted, hashes, "left"), np.searchsorted(self._sorted, hashes, "right")

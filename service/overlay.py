@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -39,11 +38,11 @@ class NewVectors:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """`records` by row (None = deleted); new items have rows from `base_size` on, ids `new_ids` and `vectors`."""
+    """`records` by row (None = deleted); new items have rows from `base_size` on, `new_ids` and `vectors`."""
 
     base_size: int
     vectors: NewVectors
-    records: Mapping[int, Record | None] = MappingProxyType({})
+    records: Mapping[int, Record | None] = field(default_factory=dict)
     new_ids: tuple[str, ...] = ()
     new_rows: Mapping[str, int] = field(default_factory=dict)
 
@@ -87,7 +86,7 @@ class Overlay:
         if encoded:
             fresh = encode([records[row] or {} for row in encoded])
             vectors = vectors.put([row - self.base_size for row in encoded], fresh)
-        return Overlay(self.base_size, vectors, MappingProxyType(records), tuple(new_ids), new_rows)
+        return Overlay(self.base_size, vectors, records, tuple(new_ids), new_rows)
 
 
 def _put(table: Floats, index: Sequence[int], values: Floats, size: int) -> Floats:

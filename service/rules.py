@@ -1,14 +1,15 @@
 """The caller's filter language: JSON over item attributes, compiled to masks over the whole catalogue.
 
-A node is `{"all": [node, ...]}`, `{"any": [node, ...]}`, `{"not": node}` or a leaf `{"field", "op", "value"}`:
+A node is `{"all": [node, ...]}`, `{"any": [node, ...]}`, `{"not": node}` or a leaf `{"field", "op",
+"value"}`:
 
     category   ==  !=  in  exists            value: a string (`in`: a list of strings)
     set        has  has_any  exists          value: a string (`has_any`: a list of strings)
     number     ==  !=  in  >=  <=  >  <  exists
 
-`exists` takes true (the default) or false. An absent attribute matches no comparison, and so does match `!=`. Besides
-the schema's attributes there is the number `created_at` (milliseconds). A boost is a list of `{"filter", "factor"}`:
-the score of matching items is multiplied, several boosts multiply.
+`exists` takes true (the default) or false. An absent attribute matches no comparison, and so does match
+`!=`. Besides the schema's attributes there is the number `created_at` (milliseconds). A boost is a list of
+`{"filter", "factor"}`: the score of matching items is multiplied, several boosts multiply.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ _OPS: Mapping[FieldKind, tuple[str, ...]] = {
     FieldKind.TEXT: (),
 }
 _LISTS = ("in", "has_any")
+_SIGNS = (">=", "<=", ">", "<")
 
 
 class Rules:
     """Compiles filters and boosts over one snapshot of the catalogue, and remembers the last few masks.
 
-    `leaves` turns (field, matcher) into a mask over all item rows, where a matcher maps `Attributes` to a mask.
+    `leaves` turns (field, matcher) into a mask over all item rows, where a matcher maps `Attributes` to a
+    mask.
     """
 
     def __init__(
@@ -138,17 +141,17 @@ class Rules:
 
     def _match(self, field: Field, op: str, value: Any, path: str) -> Mask:
         read = _number if field.kind is FieldKind.NUMBER else _label
+        if op in _SIGNS:
+            bound = _number(value, path)
+            return self._leaves(lambda table: table.numbers[field.name].compare(op, bound))
         if op in _LISTS:
             if not isinstance(value, list) or not 1 <= len(value) <= MAX_VALUES:
                 raise CallerError(path, f"must be a list of 1 to {MAX_VALUES} values")
-            several = [read(one, f"{path}[{i}]") for i, one in enumerate(value)]
-            return self._leaves(lambda table: _column(table, field).any_of(several))
-        one = read(value, path)
-        if op in ("==", "has"):
-            return self._leaves(lambda table: _column(table, field).any_of([one]))
-        if op == "!=":
-            return ~self._leaves(lambda table: _column(table, field).any_of([one]))
-        return self._leaves(lambda table: table.numbers[field.name].compare(op, one))
+            wanted = [read(one, f"{path}[{i}]") for i, one in enumerate(value)]
+        else:
+            wanted = [read(value, path)]
+        found = self._leaves(lambda table: _column(table, field).any_of(wanted))
+        return ~found if op == "!=" else found
 
 
 def _column(table: Attributes, field: Field) -> Any:

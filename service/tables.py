@@ -29,9 +29,10 @@ class Table:
     def take(self, rows: NDArray[Any]) -> Floats:
         """The vectors of `rows` (any shape): [*rows.shape, d]."""
         if len(self.extra) == 0:
-            return self.base[rows]
+            only: Floats = self.base[rows]
+            return only
         size = len(self.base)
-        vectors = self.base[np.minimum(rows, size - 1)]
+        vectors: Floats = self.base[np.minimum(rows, size - 1)]
         late = rows >= size
         vectors[late] = self.extra[rows[late] - size]
         return vectors

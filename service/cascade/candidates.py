@@ -16,10 +16,13 @@ Column = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """`rows` [N] are distinct item rows; every column has N values (its first axis) and one owner, the stage that added it."""
+    """`rows` [N] are distinct item rows; every column has N values along its first axis.
+
+    Each column has one owner, the stage that added it.
+    """
 
     rows: Rows
-    columns: Mapping[str, Column] = MappingProxyType({})
+    columns: Mapping[str, Column]
 
     @classmethod
     def of(cls, rows: Rows, **columns: Column) -> Candidates:

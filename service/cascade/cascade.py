@@ -1,4 +1,5 @@
-"""The runner: takes a query through hydrators, sources, filters and rounds. It owns everything but arithmetic.
+"""The runner: takes a query through hydrators, sources, filters and rounds. It owns everything but
+arithmetic.
 
 It alone times, counts, applies the deadline, catches failures and takes fallbacks:
 
@@ -31,7 +32,8 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """A list of stages. `shares` are the sources' shares of the merged batch; the cheapest source comes first.
+    """A list of stages. `shares` are the sources' shares of the merged batch; the cheapest source comes
+    first.
 
     Past the deadline sources are left out as soon as there is any candidate.
     """
@@ -51,7 +53,8 @@ class Cascade:
         return tuple(source.name for source in self.sources)
 
     def run(self, query: Query, trace: Trace | None = None) -> Outcome:
-        """Answer the query; `trace` sees the batch after the filters ("filter") and after each round (its name).
+        """Answer the query; `trace` sees the batch after the filters ("filter") and after each round (its
+        name).
 
         Raises:
             ContractViolation: a stage returned something that its protocol forbids.
@@ -60,7 +63,7 @@ class Cascade:
         run = Run(self.name, query, self.observer, self.clock)
         for hydrator in self.hydrators:
             run.hydrate(hydrator)
-        found = {}
+        found: dict[str, Candidates] = {}
         for source in self.sources:
             batch = run.fetch(source, late=any(len(other) for other in found.values()))
             if batch is not None:

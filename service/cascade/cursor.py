@@ -1,10 +1,10 @@
 """The next-page cursor: which items earlier pages returned, as hashes, sealed and bound to one list.
 
-A cursor is stateless: `version | seed | list | hashes | seal`, base64url. It carries WHAT was shown, not a position,
-so that the next page repeats nothing even if the user's events, the catalogue or the bundle changed in between. It is
-bounded: after `LIMIT` items the list ends. A hash has 32 bits, so that of 10^6 items a full cursor hides about 0.2
-that were never shown. The seal is a keyed BLAKE2b: give all replicas one secret key, or a caller could forge a
-cursor - which could do no more than hide items from its own list.
+A cursor is stateless: `version | seed | list | hashes | seal`, base64url. It carries WHAT was shown, not a
+position, so that the next page repeats nothing even if the user's events, the catalogue or the bundle
+changed in between. It is bounded: after `LIMIT` items the list ends. A hash has 32 bits, so that of 10^6
+items a full cursor hides about 0.2 that were never shown. The seal is a keyed BLAKE2b: give all replicas
+one secret key, or a caller could forge a cursor - which could do no more than hide items from its own list.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SEAL = 8
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a list: `seed` repeats its random choices, `trail` [n] are hashes of the items shown so far."""
+    """A place in a list: `seed` repeats its random choices, `trail` [n] are hashes of what was shown."""
 
     seed: int
     trail: Hashes

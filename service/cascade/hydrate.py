@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encode import encode_history, encode_records, kind_tokens
+from models.encode import encode_history, kind_tokens
 from models.schema import Schema
 from service.cascade.cursor import Cursor, Cursors
 from service.cascade.query import ItemId, Kind, Query, Request, Rows, User
 from service.catalogue import Catalogue
 from service.errors import NotFound
 from service.features.store import UserRecord
+from service.tokens import encode_leniently
 
 Longs = NDArray[np.int64]
 
@@ -44,8 +43,8 @@ def hydrate(
 ) -> Query:
     """Turn a request into a query against one snapshot of the catalogue.
 
-    `record` None = nobody asked the store, or it did not answer. Items that the catalogue does not know are skipped
-    in events and in `exclude_items`. A search without words is a recommendation.
+    `record` None = nobody asked the store, or it did not answer. Items that the catalogue does not know are
+    skipped in events and in `exclude_items`. A search without words is a recommendation.
 
     Raises:
         CallerError: the filter, a boost or the cursor cannot be.
@@ -88,7 +87,7 @@ def _user(request: Request, record: UserRecord, now_ms: int, schema: Schema, cat
         kinds=kinds,
         timestamps=timestamps,
         history=encode_history(schema, rows, kinds, timestamps, now_ms),
-        profile=_profile(schema, record.attributes),
+        profile=encode_leniently(schema.user_fields, [record.attributes])[0],
         known=record.known,
     )
 
@@ -108,18 +107,6 @@ def _events(
     return rows[order], kinds[order], timestamps[order]
 
 
-def _profile(schema: Schema, attributes: Mapping[str, Any]) -> Longs:
-    """Profile tokens [P]; an attribute that cannot be read counts as absent."""
-    readable = {}
-    for field in schema.user_fields:
-        try:
-            encode_records((field,), [attributes])
-            readable[field.name] = attributes.get(field.name)
-        except (TypeError, ValueError):
-            continue
-    return encode_records(schema.user_fields, [readable])[0]
-
-
 def _placement(name: str, schema: Schema) -> int:
     """A placement that the bundle has not seen yet is served as the first one."""
     return schema.placements.index(name) if name in schema.placements else 0
@@ -136,7 +123,8 @@ def _anchor(request: Request, catalogue: Catalogue) -> int | None:
 
 
 def _known(rows: Rows) -> Rows:
-    return rows[rows >= 0]
+    known: Rows = rows[rows >= 0]
+    return known
 
 
 def _seed(request_id: str) -> int:

@@ -17,11 +17,11 @@ Bits = NDArray[np.int32]
 def merge(found: Mapping[str, Candidates], names: Sequence[str], shares: Mapping[str, float]) -> Candidates:
     """The union of the sources' candidates, interleaved by best rank.
 
-    `found` maps source names to what they proposed, best by their column `score`. A candidate's place is the least
-    (rank + 1/2) / share over the sources that proposed it, so that any head of the batch holds the sources in
-    proportion to their `shares`; ties by row. Columns: `sources` (bit i = `names[i]` proposed it), `<source>_score`
-    for each source found, and every further column of a source; where a source did not propose an item, floats are
-    NaN and integers -1.
+    `found` maps source names to what they proposed, best by their column `score`. A candidate's place is
+    the least (rank + 1/2) / share over the sources that proposed it, so that any head of the batch holds
+    the sources in proportion to their `shares`; ties by row. Columns: `sources` (bit i = `names[i]`
+    proposed it), `<source>_score` for each source found, and every further column of a source; where a
+    source did not propose an item, floats are NaN and integers -1.
     """
     ranked = {name: batch.take(descending(batch["score"], batch.rows)) for name, batch in found.items()}
     rows = np.concatenate([batch.rows for batch in ranked.values()]) if ranked else np.zeros(0, np.int32)
@@ -39,7 +39,8 @@ def names_of(bits: int, names: Sequence[str]) -> list[str]:
 
 def proposed_alone(sources: Bits) -> NDArray[np.bool_]:
     """Candidates [N] that exactly one source proposed."""
-    return (sources & (sources - 1)) == 0
+    alone: NDArray[np.bool_] = (sources & (sources - 1)) == 0
+    return alone
 
 
 def _columns(

@@ -44,8 +44,9 @@ class SessionEvent:
 class Request:
     """A call as the caller made it, ids as strings, types checked by the API layer.
 
-    `text` belongs to search, `item_id` to similar. `filter` and `boost` are in the language of `service.rules`.
-    `include_seen` None = the kind's habit: recommend leaves out what the user has seen, search and similar do not.
+    `text` belongs to search, `item_id` to similar. `filter` and `boost` are in the language of
+    `service.rules`. `include_seen` None = the kind's habit: recommend leaves out what the user has seen,
+    search and similar do not.
     """
 
     kind: Kind = Kind.RECOMMEND
@@ -68,9 +69,9 @@ class Request:
 class User:
     """What is known of the user at this request, in the bundle's rows.
 
-    `rows`, `kinds`, `timestamps` [H] are ALL known events, oldest first (session events of the request included);
-    `history` is the newest part of them as the models read it, a batch of one; `profile` [P] are field tokens;
-    `known` says whether the store had anything of this user.
+    `rows`, `kinds`, `timestamps` [H] are ALL known events, oldest first (session events of the request
+    included); `history` is the newest part of them as the models read it, a batch of one; `profile` [P] are
+    field tokens; `known` says whether the store had anything of this user.
     """
 
     rows: Rows
@@ -98,11 +99,11 @@ class UserState:
 class Query:
     """One recommend, search or similar call after validation and hydration.
 
-    `count` items are wanted after the `offset` items of earlier pages; `shown` are the rows of those, `trail` the
-    hashes of their ids; `exclude` are rows that the caller rules out; `rule` is the caller's filter compiled to a
-    mask over all item rows (None = no rule) and `boost` a factor per item row. `seed` makes every random choice
-    repeatable. `placement` is the row of the popularity table. `quality` in 0..1 scales how many candidates are
-    pre-ranked and ranked.
+    `count` items are wanted after the `offset` items of earlier pages; `shown` are the rows of those,
+    `trail` the hashes of their ids; `exclude` are rows that the caller rules out; `rule` is the caller's
+    filter compiled to a mask over all item rows (None = no rule) and `boost` a factor per item row. `seed`
+    makes every random choice repeatable. `placement` is the row of the popularity table. `quality` in 0..1
+    scales how many candidates are pre-ranked and ranked.
     """
 
     request_id: str
@@ -136,8 +137,8 @@ class Query:
 class Fate:
     """Where candidates ended, best first as that stage saw them.
 
-    `stage` "answer" = returned; "filter" = ruled out by the filter `reason`; else the round that cut them, the first
-    of them right behind the candidates that it kept.
+    `stage` "answer" = returned; "filter" = ruled out by the filter `reason`; else the round that cut them,
+    the first of them right behind the candidates that it kept.
     """
 
     stage: str
@@ -149,11 +150,11 @@ class Fate:
 class Outcome:
     """The answer to a query, in rows: `rows` [n] best first with equally long `columns`.
 
-    Columns: `score` always; `pctr` if the cascade ranks (NaN where the ranker did not run); `sources` (bit i =
-    `source_names[i]` proposed the item); `interest_index` (which of `state.interests` found it, -1 = none) if that
-    source answered; and every feature that a scorer added. `fates` account for every candidate that was fetched, each
-    exactly once. `degraded` names the stages whose fallback was taken. `timings_ms` are by sort and stage, as in
-    `source.popular`, and `total`.
+    Columns: `score` always; `pctr` if the cascade ranks (NaN where the ranker did not run); `sources` (bit
+    i = `source_names[i]` proposed the item); `interest_index` (which of `state.interests` found it, -1 =
+    none) if that source answered; and every feature that a scorer added. `fates` account for every
+    candidate that was fetched, each exactly once. `degraded` names the stages whose fallback was taken.
+    `timings_ms` are by sort and stage, as in `source.popular`, and `total`.
     """
 
     rows: Rows

@@ -141,9 +141,11 @@ class Run:
     ) -> T | None:
         """The stage's result, or None and a label."""
         if not self._missing.isdisjoint(stage.requires):
-            return self._fall_back(stage, "input", None)
+            self._fall_back(stage, "input", None)
+            return None
         if optional and self._query.deadline is not None and self._clock() >= self._query.deadline:
-            return self._fall_back(stage, "deadline", None)
+            self._fall_back(stage, "deadline", None)
+            return None
         started = self._clock()
         try:
             result = call()
@@ -152,7 +154,8 @@ class Run:
             raise
         except Exception as error:
             self._report(sort, stage.name, started, rows_in, 0, failed=True)
-            return self._fall_back(stage, "failed", error)
+            self._fall_back(stage, "failed", error)
+            return None
         self._report(sort, stage.name, started, rows_in, count(result))
         return result
 

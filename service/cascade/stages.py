@@ -24,7 +24,7 @@ class Stage(Protocol):
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """Names of earlier stages without whose result this one cannot run; it is left out together with them."""
+        """Names of earlier stages without whose result this one cannot run."""
 
 
 class Hydrator(Stage, Protocol):

@@ -1,0 +1,1 @@
+"""What rules candidates out."""

@@ -18,8 +18,8 @@ Floats = NDArray[np.float32]
 class Boost:
     """The column `base`, a non-negative score, times the caller's factors.
 
-    Where no base is finite (its stage fell back), 1 / (1 + place in the previous order) stands for it, so that
-    factors still work; a single one that is not finite counts 0.
+    Where no base is finite (its stage fell back), 1 / (1 + place in the previous order) stands for it, so
+    that factors still work; a single one that is not finite counts 0.
     """
 
     base: str
