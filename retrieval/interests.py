@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.plan import Plan
 from retrieval.clusters import unit
+from retrieval.faiss_index import FaissIndex, build_flat
 from retrieval.order import descending
 from retrieval.slots import largest_remainder
 from retrieval.snapshot import Snapshot
@@ -62,7 +63,7 @@ class InterestModel:
         self._snapshot = snapshot
         self._plan = plan
         self._ids = np.arange(len(centroids), dtype=np.int32)
-        self._directions = unit(np.asarray(snapshot.vectors[:, :-1], np.float32))
+        self._users = FaissIndex(build_flat(unit(np.asarray(snapshot.vectors[:, :-1], np.float32))))
         everybody = np.arange(len(snapshot))
         self._mean_mixture = self._mixture(snapshot.clusters, snapshot.weights, len(everybody))
         self._mean_vector = _mean_vector(snapshot, item_vectors.shape[1])
@@ -111,15 +112,16 @@ class InterestModel:
         mean = unit(weights.astype(np.float32) @ self._items[rows, :-1])
         return np.append(mean * np.linalg.norm(self._mean_vector[:-1]), self._mean_vector[-1])
 
-    def _nearest(self, vector: Floats) -> NDArray[np.intp] | None:
+    def _nearest(self, vector: Floats) -> Rows | None:
         """Snapshot users of most similar direction; None, without any, stands for the mean of all."""
         count = min(self._plan.neighbours, len(self._snapshot))
         if count == 0:
             return None
-        similarity = self._directions @ vector[:-1]
-        return np.argpartition(similarity, -count)[-count:]
+        _, rows = self._users.search(vector[None, :-1], count)
+        nearest: Rows = rows[0]
+        return nearest
 
-    def _neighbour_mixture(self, near: NDArray[np.intp] | None) -> NDArray[np.float64]:
+    def _neighbour_mixture(self, near: Rows | None) -> NDArray[np.float64]:
         if near is None:
             return self._mean_mixture
         return self._mixture(self._snapshot.clusters[near], self._snapshot.weights[near], len(near))
@@ -136,7 +138,7 @@ class InterestModel:
         clusters: Rows,
         rows: Rows,
         weights: Floats,
-        near: NDArray[np.intp] | None,
+        near: Rows | None,
         lam: float,
     ) -> Floats:
         """Unit directions [M, d] of the chosen clusters: own mean and neighbours' mean, else the centroid."""

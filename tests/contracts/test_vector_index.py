@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.index import IndexSettings, VectorIndex, build_index, open_index
+from tests.contracts.vector_index import VectorIndexSuite
+
+
+class FaissSuite(VectorIndexSuite):
+    settings: IndexSettings
+
+    @classmethod
+    def build(cls, vectors: np.ndarray) -> VectorIndex:
+        return build_index(vectors, cls.settings, seed=5)
+
+    @classmethod
+    def reopen(cls, path: Path) -> VectorIndex:
+        return open_index(path)
+
+
+class TestFlat(FaissSuite):
+    settings = IndexSettings("flat")
+
+
+class TestInvertedLists(FaissSuite):
+    settings = IndexSettings("ivf", lists=64, probes=24)
+    least_recall = 0.95
+
+
+class TestGraph(FaissSuite):
+    settings = IndexSettings("hnsw", links=32, breadth=128)
+    least_recall = 0.95
+
+
+class TestAuto(FaissSuite):
+    settings = IndexSettings("auto")
