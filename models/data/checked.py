@@ -37,10 +37,6 @@ class CheckedTable:
         self._problems = problems
         self.good: Mask = np.ones(len(table), bool)
 
-    def has(self, column: str | None) -> bool:
-        """Whether the file has that column."""
-        return column in self._table.columns
-
     def ids(self, column: str, required: bool = True) -> Any:
         """Arrow strings [n]; an id is 1 to `MAX_ID` characters, none of them a control character."""
         values = self._strings(column)
@@ -103,12 +99,12 @@ class CheckedTable:
         self._reject(column, ~np.isfinite(numbers) & ~missing & self.good, "not a finite number", cells)
         return numbers
 
-    def integers(self, column: str, absent: int, least: int = 0) -> NDArray[np.int64]:
-        """Whole numbers [n] from `least`, `absent` where the cell is empty."""
-        numbers = self.numbers(column)
+    def integers(self, column: str, absent: int, required: bool = False) -> NDArray[np.int64]:
+        """Whole numbers [n] from 0, `absent` where the cell is empty."""
+        numbers = self.numbers(column, required)
         given = ~np.isnan(numbers)
-        wrong = given & ((numbers != np.floor(numbers)) | (numbers < least) | (np.abs(numbers) > 2**53))
-        self._reject(column, wrong & self.good, f"not a whole number from {least}", self._column(column))
+        wrong = given & ((numbers != np.floor(numbers)) | (numbers < 0) | (numbers > 2**53))
+        self._reject(column, wrong & self.good, "not a whole number from 0", self._column(column))
         return np.where(given & ~wrong, np.nan_to_num(numbers), absent).astype(np.int64)
 
     def times(self, column: str, unit: str, required: bool = True) -> NDArray[np.int64]:

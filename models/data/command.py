@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,9 @@ def main(argv: list[str]) -> int:
             raise DataError(f"{target} exists already; remove it or choose another --out")
         run(arguments)
     except (DataError, OSError) as error:
-        print(f"cascada data: {error}", file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        advice = "; free some space and run the command again, nothing was written" if full else ""
+        print(f"cascada data: {error}{advice}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("cascada data: interrupted; nothing was written", file=sys.stderr)

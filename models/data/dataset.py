@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from models.artifacts import atomic_folder
 from models.data.columns import ABSENT, Dataset, Impressions
-from models.data.mapping import TABLES, Attribute, DatasetMapping, TableMapping, parse_fields
+from models.data.mapping import TABLES, Attribute, DatasetMapping, TableMapping, as_text, parse_fields
 from models.data.problems import DataError, Problems
 from models.data.reader import read_dataset
-from models.data.tables import find_table
+from models.data.tables import find_table, read_header
 from models.data.vocabulary import build_schema
 from models.schema import FieldKind
 
@@ -99,35 +99,31 @@ def _describe(folder: Path) -> tuple[DatasetMapping, dict[str, Path]]:
     if "events" not in files:
         raise DataError(f"{folder}: no events.parquet or events.csv")
     mapping = DatasetMapping(
-        name=str(raw.get("name", folder.name)),
+        name=as_text(raw.get("name", folder.name), f"{declaration}: name"),
         tables={name: _own_columns(name, path, raw, declaration) for name, path in files.items()},
-        event_kinds={kind: kind for kind in raw.get("event_kinds", ())},
-        placements=tuple(raw.get("placements", ())),
+        event_kinds={kind: kind for kind in _texts(raw, "event_kinds", declaration)},
+        placements=_texts(raw, "placements", declaration),
     )
     return mapping, files
+
+
+def _texts(raw: Mapping[str, Any], key: str, declaration: Path) -> tuple[str, ...]:
+    values = raw.get(key, [])
+    if not isinstance(values, list):
+        raise DataError(f"{declaration}: {key}: expected a list, found {values!r}")
+    return tuple(as_text(value, f"{declaration}: {key}") for value in values)
 
 
 def _own_columns(name: str, path: Path, raw: Mapping[str, Any], declaration: Path) -> TableMapping:
     where = f"{declaration}: {_FIELDS.get(name, name)}"
     declared = parse_fields(raw.get(_FIELDS.get(name, ""), {}), TABLES[name], where)
-    header = _header(path)
+    header = read_header(path)
     if undeclared := sorted(set(header) - set(TABLES[name]) - set(declared)):
         raise DataError(f"{path}: column {undeclared[0]!r} is not declared in {declaration}")
     return TableMapping(
         columns={column: column for column in TABLES[name] if column in header},
         attributes={field: Attribute(field, kind) for field, kind in declared.items()},
     )
-
-
-def _header(path: Path) -> list[str]:
-    if path.suffix == ".parquet":
-        try:
-            return list(pq.read_schema(path).names)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: not a readable Parquet file: {error}") from error
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        line = stream.readline().rstrip("\r\n")
-    return [cell.strip('"') for cell in line.split("\t" if path.suffix == ".tsv" else ",")]
 
 
 def _declaration(dataset: Dataset) -> str:

@@ -67,56 +67,60 @@ def parse_mapping(raw: Mapping[str, Any], where: str) -> DatasetMapping:
     _known(raw, ("name", "event_kinds", "default_event", *TABLES), where)
     if "events" not in raw:
         raise DataError(f"{where}: no [events] table")
-    kinds = raw.get("event_kinds", {})
+    kinds = _as_table(raw.get("event_kinds", {}), f"{where}: event_kinds")
     return DatasetMapping(
-        name=_text(raw.get("name", "imported"), f"{where}: name"),
+        name=as_text(raw.get("name", "imported"), f"{where}: name"),
         tables={
             table: _parse_table(raw[table], columns, f"{where}: {table}")
             for table, columns in TABLES.items()
             if table in raw
         },
-        event_kinds={source: _text(kind, f"{where}: event_kinds.{source}") for source, kind in kinds.items()},
-        default_event=_text(raw["default_event"], f"{where}: default_event")
+        event_kinds={
+            source: as_text(kind, f"{where}: event_kinds.{source}") for source, kind in kinds.items()
+        },
+        default_event=as_text(raw["default_event"], f"{where}: default_event")
         if "default_event" in raw
         else None,
     )
 
 
-def parse_fields(raw: Mapping[str, Any], reserved: Collection[str], where: str) -> dict[str, FieldKind]:
+def parse_fields(raw: Any, reserved: Collection[str], where: str) -> dict[str, FieldKind]:
     """Attribute kinds by name, as `dataset.toml` declares them.
 
     Raises:
         DataError: an unknown kind, or a name that the table itself uses.
     """
-    if clash := sorted(set(raw) & set(reserved)):
-        raise DataError(f"{where}: {clash[0]!r} is a column of the table itself, not an attribute")
+    _no_clash(_as_table(raw, where), reserved, where)
     return {name: _kind(kind, f"{where}.{name}") for name, kind in raw.items()}
 
 
+def _no_clash(attributes: Collection[str], reserved: Collection[str], where: str) -> None:
+    if clash := sorted(set(attributes) & set(reserved)):
+        raise DataError(f"{where}: {clash[0]!r} is a column of the table itself, not an attribute")
+
+
 def _parse_table(raw: Any, columns: Collection[str], where: str) -> TableMapping:
-    if not isinstance(raw, dict):
-        raise DataError(f"{where}: expected a table")
-    _known(raw, (*columns, "time_unit", "attributes"), where)
+    has_attributes = columns in (ITEM_COLUMNS, USER_COLUMNS)
+    known = (*columns, "time_unit", *(["attributes"] if has_attributes else []))
+    _known(_as_table(raw, where), known, where)
     unit = raw.get("time_unit", "ms")
     if unit not in TIME_UNITS:
         raise DataError(f"{where}.time_unit: expected one of {', '.join(TIME_UNITS)}, found {unit!r}")
-    attributes = raw.get("attributes", {})
-    parse_fields(
-        {name: value.get("kind") for name, value in attributes.items()}, columns, f"{where}.attributes"
-    )
+    attributes = _as_table(raw.get("attributes", {}), f"{where}.attributes")
+    _no_clash(attributes, columns, f"{where}.attributes")
     return TableMapping(
-        columns={name: _text(raw[name], f"{where}.{name}") for name in columns if name in raw},
+        columns={name: as_text(raw[name], f"{where}.{name}") for name in columns if name in raw},
         attributes={name: _attribute(name, value, f"{where}.{name}") for name, value in attributes.items()},
         time_unit=unit,
     )
 
 
-def _attribute(name: str, raw: Mapping[str, Any], where: str) -> Attribute:
-    _known(raw, ("column", "kind", "separator"), where)
+def _attribute(name: str, raw: Any, where: str) -> Attribute:
+    _known(_as_table(raw, where), ("column", "kind", "separator"), where)
     return Attribute(
-        column=_text(raw.get("column", name), f"{where}.column"),
+        column=as_text(raw.get("column", name), f"{where}.column"),
         kind=_kind(raw.get("kind"), f"{where}.kind"),
-        separator=_text(raw.get("separator", "|"), f"{where}.separator"),
+        separator=as_text(raw.get("separator", "|"), f"{where}.separator"),
     )
 
 
@@ -128,9 +132,20 @@ def _kind(raw: Any, where: str) -> FieldKind:
         raise DataError(f"{where}: expected a kind out of {known}; found {raw!r}") from None
 
 
-def _text(raw: Any, where: str) -> str:
+def as_text(raw: Any, where: str) -> str:
+    """A text that is not empty.
+
+    Raises:
+        DataError: anything else; the message starts with `where`.
+    """
     if not isinstance(raw, str) or not raw:
         raise DataError(f"{where}: expected a text, found {raw!r}")
+    return raw
+
+
+def _as_table(raw: Any, where: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise DataError(f"{where}: expected a table, found {raw!r}")
     return raw
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from models.data.problems import LISTED, BadCell, DataError, Problems
 
@@ -53,6 +55,21 @@ def read_table(path: Path, problems: Problems) -> Table:
     raise DataError(f"{path}: expected a file named *.csv, *.tsv or *.parquet")
 
 
+def read_header(path: Path) -> list[str]:
+    """The column names of a file.
+
+    Raises:
+        DataError: it cannot be read as what its name says.
+    """
+    if path.suffix == ".parquet":
+        try:
+            return list(pq.read_schema(path).names)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path}: not a readable Parquet file: {error}") from error
+    with path.open("rb") as raw:
+        return _csv_header(path, _csv_reader(path, raw))
+
+
 def _read_parquet(path: Path) -> Table:
     try:
         table = pq.read_table(path, partitioning=None)
@@ -70,27 +87,39 @@ def _whole(column: Any) -> Any:
 
 
 def _read_csv(path: Path, problems: Problems) -> Table:
-    # Undecodable bytes become lone surrogates, so that the row that holds them can be named.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        reader = csv.reader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-        try:
-            header = next(reader, [])
-        except csv.Error as error:
-            raise DataError(f"{path}:1: {error}") from error
-        if not header or len(set(header)) != len(header):
-            raise DataError(f"{path}:1: expected a header line with distinct column names, found {header}")
+    with path.open("rb") as raw:
+        reader = _csv_reader(path, raw)
+        header = _csv_header(path, reader)
         rows = iter(_CsvRows(path, len(header), reader, problems))
         chunks: list[list[Any]] = [[] for _ in header]
         lines: list[int] = []
-        while batch := list(islice(rows, _CHUNK)):
-            lines.extend(line for line, _ in batch)
-            for chunk, cells in zip(chunks, zip(*(row for _, row in batch), strict=True), strict=True):
-                chunk.append(pa.array([cell or None for cell in cells], pa.string()))
+        with tqdm(total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
+            while batch := list(islice(rows, _CHUNK)):
+                lines.extend(line for line, _ in batch)
+                for chunk, cells in zip(chunks, zip(*(row for _, row in batch), strict=True), strict=True):
+                    chunk.append(pa.array([cell or None for cell in cells], pa.string()))
+                bar.update(raw.tell() - bar.n)
     columns = {
         name: pa.concat_arrays(chunk) if chunk else pa.array([], pa.string())
         for name, chunk in zip(header, chunks, strict=True)
     }
     return Table(path, columns, np.array(lines, np.int64))
+
+
+def _csv_reader(path: Path, raw: BinaryIO) -> Any:
+    # Undecodable bytes become lone surrogates, so that the row that holds them can be named.
+    stream = TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
+    return csv.reader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+
+
+def _csv_header(path: Path, reader: Any) -> list[str]:
+    try:
+        header: list[str] = next(reader, [])
+    except csv.Error as error:
+        raise DataError(f"{path}:1: {error}") from error
+    if not header or len(set(header)) != len(header) or not _is_unicode(header):
+        raise DataError(f"{path}:1: expected a header line with distinct column names, found {header}")
+    return header
 
 
 class _CsvRows:
