@@ -41,6 +41,10 @@ class Shed(CascadaError):
         self.retry_after_s = retry_after_s
 
 
+class ClientGone(CascadaError):
+    """Ours, expected: nobody waits for this answer any more, so it is not made."""
+
+
 class NotReady(CascadaError):
     """Ours, expected: no bundle has gone through its warm-up yet."""
 

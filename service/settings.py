@@ -24,7 +24,11 @@ from service.errors import OperatorError
 
 PREFIX = "CASCADA_"
 DEFAULT_FILE = Path("cascada.toml")
-OUTSIDE = {"CASCADA_CONFIG": "path of the TOML file", "CASCADA_CACHE": "folder for downloads and demos"}
+OUTSIDE = {
+    "CASCADA_CONFIG": "path of the TOML file",
+    "CASCADA_CACHE": "folder for downloads",
+    "CASCADA_DEMO_DIR": "folder of the demo's artefacts",
+}
 """Variables with our prefix that are no settings of the service."""
 
 
@@ -77,6 +81,9 @@ class Settings(BaseSettings):
     onnx_threads: int = Field(1, ge=1, description="Threads of one ONNX run.")
     faiss_threads: int = Field(1, ge=1, description="Threads of one index search.")
     warmup_requests: int = Field(20, ge=1, description="Requests through the whole cascade before ready.")
+    cursor_key: SecretStr = Field(
+        SecretStr("cascada"), description="Seals next-page cursors; the same for all replicas."
+    )
     plan: dict[str, Any] = Field(
         {}, description="Overrides of the bundle's widths and weights (models/plan.py), as a JSON object."
     )

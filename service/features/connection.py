@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -20,12 +21,26 @@ from service.features.store import StoreUnavailable
 T = TypeVar("T")
 Call = tuple[Sequence[str], Sequence[Any]]
 """Keys and arguments of one script call."""
+Observe = Callable[[str, float, bool], None]
+"""Told of each call: "read" or "write", seconds, and whether it failed."""
+
+
+def unwatched(call: str, seconds: float, failed: bool) -> None:
+    """Tell nobody."""
 
 
 class RedisConnection:
     """A bounded pool of connections to one Redis, opened on first use."""
 
-    def __init__(self, url: str, connections: int, read_timeout_s: float, write_timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        connections: int,
+        read_timeout_s: float,
+        write_timeout_s: float,
+        observe: Observe = unwatched,
+    ) -> None:
+        self._observe = observe
         self._read_timeout_s = read_timeout_s
         self._write_timeout_s = write_timeout_s
         self._pool = ConnectionPool.from_url(
@@ -45,11 +60,11 @@ class RedisConnection:
 
     async def read(self, call: Awaitable[T]) -> T:
         """Await a call on the request path."""
-        return await _within(self._read_timeout_s, call)
+        return await self._within("read", self._read_timeout_s, call)
 
     async def write(self, call: Awaitable[T]) -> T:
         """Await a call that may take longer."""
-        return await _within(self._write_timeout_s, call)
+        return await self._within("write", self._write_timeout_s, call)
 
     async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run one script."""
@@ -81,6 +96,20 @@ class RedisConnection:
             pipeline.execute_command(command, script, len(keys), *keys, *arguments)
         return list(await pipeline.execute(raise_on_error=False))
 
+    async def _within(self, kind: str, timeout_s: float, call: Awaitable[T]) -> T:
+        started, failed = time.monotonic(), True
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await call
+            failed = False
+            return answer
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {timeout_s * 1000:.0f} ms") from error
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._observe(kind, time.monotonic() - started, failed)
+
 
 @contextmanager
 def reading() -> Iterator[None]:
@@ -89,13 +118,3 @@ def reading() -> Iterator[None]:
         yield
     except CorruptValue as error:
         raise StoreUnavailable(str(error)) from error
-
-
-async def _within(timeout_s: float, call: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await call
-    except TimeoutError as error:
-        raise StoreUnavailable(f"no answer within {timeout_s * 1000:.0f} ms") from error
-    except (RedisError, OSError) as error:
-        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error

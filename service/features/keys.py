@@ -9,10 +9,10 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:u:{user}:profile` | string | JSON object of attributes |
 | `P:1:u:{user}:history` | list, newest first, bounded | `timestamp_ms US kind US item_id` |
 | `P:1:u:{user}:event-ids` | sorted set, bounded, expires | 16-byte digest of an event_id, by arrival in ms |
-| `P:1:u:{user}:exposures` | list, newest first, bounded, expires | `timestamp_ms US request_id US item_id` |
+| `P:1:u:{user}:exposures` | list, newest first, bounded, expires | `timestamp_ms US request_id US item ...` |
 | `P:1:{items}:records` | hash item_id -> JSON | whole record, or `null` = deleted |
 | `P:1:{items}:order` | sorted set | item_id, by the number of its newest change (microseconds, growing) |
-| `P:1:log:events` | stream, capped | the accepted events, with value and request_id |
+| `P:1:log:events` | stream, capped | the events that came in, whole |
 | `P:1:log:impressions` | stream, capped | what was answered, with propensities |
 
 Item changes are a compacted log (the sorted set) and not a stream: every reader can start from the beginning
@@ -87,19 +87,24 @@ class Keys:
         return f"{self.prefix}:{VERSION}:u:{{{user_id.translate(_ESCAPES)}}}:{what}"
 
 
-def pack(timestamp_ms: int, label: str, item_id: ItemId) -> str:
-    """One line of a history (label = kind) or of an exposure list (label = request id).
+def pack(timestamp_ms: int, kind: str, item_id: ItemId) -> str:
+    """One line of a history.
 
     Raises:
         ValueError: a part contains the separator.
     """
-    if SEPARATOR in label or SEPARATOR in item_id:
-        raise ValueError(f"{label!r}, {item_id!r}: must not contain the unit separator")
-    return f"{timestamp_ms}{SEPARATOR}{label}{SEPARATOR}{item_id}"
+    if SEPARATOR in kind or SEPARATOR in item_id:
+        raise ValueError(f"{kind!r}, {item_id!r}: must not contain the unit separator")
+    return f"{timestamp_ms}{SEPARATOR}{kind}{SEPARATOR}{item_id}"
+
+
+def pack_exposure(timestamp_ms: int, request_id: str, item_ids: Sequence[ItemId]) -> str:
+    """One line of an exposure list: what one answer showed."""
+    return SEPARATOR.join([str(timestamp_ms), request_id, *item_ids])
 
 
 def unpack(lines: Sequence[bytes]) -> tuple[list[int], list[str], list[ItemId]]:
-    """Timestamps, labels and item ids of stored lines, in the order given: columns, no loop over lines.
+    """Timestamps, kinds and item ids of the lines of a history, in the order given: no loop over lines.
 
     Raises:
         CorruptValue: a line was not written by `pack`.

@@ -10,8 +10,8 @@ from typing import Any
 
 from service.cascade.query import ItemId, UserId
 from service.features import scripts
-from service.features.connection import RedisConnection, reading
-from service.features.keys import Keys, digest, pack, pack_object, unpack, unpack_object
+from service.features.connection import Observe, RedisConnection, reading, unwatched
+from service.features.keys import Keys, digest, pack, pack_exposure, pack_object, unpack, unpack_object
 from service.features.store import Event, ItemChange, UserRecord
 from service.features.streams import Impression, Streams
 
@@ -43,11 +43,14 @@ class RedisStore:
         keys: Keys | None = None,
         limits: RedisLimits | None = None,
         clock: Callable[[], float] = time.time,
+        observe: Observe = unwatched,
     ) -> None:
         self._keys = keys or Keys()
         self._limits = limits = limits or RedisLimits()
         self._clock = clock
-        self._redis = RedisConnection(url, limits.connections, limits.read_timeout_s, limits.write_timeout_s)
+        self._redis = RedisConnection(
+            url, limits.connections, limits.read_timeout_s, limits.write_timeout_s, observe
+        )
         self._streams = Streams(self._redis, self._keys, limits.event_log, limits.impression_log)
 
     async def fetch(self, user_id: UserId) -> UserRecord:
@@ -124,16 +127,17 @@ class RedisStore:
                 for number, item, record in zip(flat[0::3], flat[1::3], flat[2::3], strict=True)
             ]
 
-    async def record(self, impression: Impression) -> None:
-        """Log an answer and remember what its user was shown, newest first, bounded, for a limited time."""
+    async def record(self, impressions: Sequence[Impression]) -> None:
+        """Log answers, and remember what each user was shown: newest first, bounded, for a limited time."""
         pipeline = self._redis.pipeline()
-        self._streams.add_impression(pipeline, impression)
-        if impression.user_id is not None and impression.item_ids:
-            name = self._keys.exposures(impression.user_id)
-            when, request = impression.timestamp_ms, impression.request_id
-            pipeline.lpush(name, *(pack(when, request, item) for item in reversed(impression.item_ids)))
-            pipeline.ltrim(name, 0, self._limits.exposures - 1)
-            pipeline.expire(name, self._limits.exposure_ttl_s)
+        for impression in impressions:
+            self._streams.add_impression(pipeline, impression)
+            if impression.user_id is not None and impression.item_ids:
+                name = self._keys.exposures(impression.user_id)
+                shown = pack_exposure(impression.timestamp_ms, impression.request_id, impression.item_ids)
+                pipeline.lpush(name, shown)
+                pipeline.ltrim(name, 0, self._limits.exposures - 1)
+                pipeline.expire(name, self._limits.exposure_ttl_s)
         await self._redis.write(pipeline.execute())
 
     async def ping(self) -> None:

@@ -1,4 +1,7 @@
-"""The logs: accepted events and answers, on capped Redis Streams, for training and for audits."""
+"""The logs: accepted events and answers, on capped Redis Streams, for training and for audits.
+
+An entry has two fields: `user_id` (empty = anonymous), by which a user can be erased, and `json`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import orjson
+from numpy.typing import NDArray
 from redis.asyncio.client import Pipeline
 
 from service.cascade.query import ItemId, UserId
@@ -13,21 +19,24 @@ from service.features.connection import RedisConnection
 from service.features.keys import Keys
 from service.features.store import Event
 
+Floats = NDArray[np.float32]
+
 _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """One answer: equally long columns, best first; `propensities` empty = the list was not randomised."""
+    """One answer: equally long columns [n], best first; `propensities` None = the list was not randomised."""
 
     request_id: str
     user_id: UserId | None
+    cascade: str
     placement: str
     bundle_version: str
     timestamp_ms: int
     item_ids: Sequence[ItemId]
-    pctr: Sequence[float] = ()
-    propensities: Sequence[float] = ()
+    pctr: Floats | None = None
+    propensities: Floats | None = None
 
 
 class Streams:
@@ -42,25 +51,12 @@ class Streams:
     def add_events(self, pipeline: Pipeline, events: Sequence[Event]) -> None:
         """Queue events on a pipeline that somebody else executes."""
         for event in events:
-            pipeline.xadd(self._keys.event_log, _event_fields(event), maxlen=self._events, approximate=True)
+            _add(pipeline, self._keys.event_log, event.user_id, _event_fields(event), self._events)
 
     def add_impression(self, pipeline: Pipeline, impression: Impression) -> None:
         """Queue one answer on a pipeline that somebody else executes."""
-        pipeline.xadd(
-            self._keys.impression_log,
-            {
-                "request_id": impression.request_id,
-                "user_id": impression.user_id or "",
-                "placement": impression.placement,
-                "bundle_version": impression.bundle_version,
-                "timestamp": impression.timestamp_ms,
-                "items": "\x1f".join(impression.item_ids),
-                "pctr": _numbers(impression.pctr),
-                "propensities": _numbers(impression.propensities),
-            },
-            maxlen=self._impressions,
-            approximate=True,
-        )
+        fields = _impression_fields(impression)
+        _add(pipeline, self._keys.impression_log, impression.user_id, fields, self._impressions)
 
     async def erase(self, user_id: UserId) -> int:
         """Delete every entry about a user, page by page; returns how many there were."""
@@ -84,19 +80,28 @@ class Streams:
         return list(page)
 
 
-def _event_fields(event: Event) -> dict[Any, Any]:
-    fields: dict[Any, Any] = {
-        "user_id": event.user_id,
-        "item_id": event.item_id,
-        "event": event.event,
-        "timestamp": event.timestamp_ms,
+def _add(pipeline: Pipeline, name: str, user_id: UserId | None, fields: Mapping[str, Any], keep: int) -> None:
+    entry: dict[Any, Any] = {
+        "user_id": user_id or "",
+        "json": orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY),
     }
-    for name in ("event_id", "value", "request_id"):
-        value = getattr(event, name)
-        if value is not None:
-            fields[name] = value
-    return fields
+    pipeline.xadd(name, entry, maxlen=keep, approximate=True)
 
 
-def _numbers(values: Sequence[float]) -> str:
-    return ",".join(f"{value:.6g}" for value in values)
+def _event_fields(event: Event) -> dict[str, Any]:
+    fields: dict[str, Any] = {"item_id": event.item_id, "event": event.event, "timestamp": event.timestamp_ms}
+    optional = {"event_id": event.event_id, "value": event.value, "request_id": event.request_id}
+    return fields | {name: value for name, value in optional.items() if value is not None}
+
+
+def _impression_fields(impression: Impression) -> dict[str, Any]:
+    return {
+        "request_id": impression.request_id,
+        "cascade": impression.cascade,
+        "placement": impression.placement,
+        "bundle_version": impression.bundle_version,
+        "timestamp": impression.timestamp_ms,
+        "items": list(impression.item_ids),
+        "pctr": impression.pctr,
+        "propensities": impression.propensities,
+    }

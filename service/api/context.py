@@ -1,0 +1,50 @@
+"""What the routes share: the parts of the app, the call they serve, and how a list is answered."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.api.entrance import Call, call_of
+from service.api.json_route import JsonResponse
+from service.api.lists import render
+from service.api.schemas import ListIn, RecommendIn
+from service.cascade import query as cascade
+from service.cascade.hydrate import Moment
+from service.parts import Parts
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+async def _call(request: Request) -> Call:
+    return call_of(request)
+
+
+SPONSORED = "sponsored"
+"""How an answer labels that no sponsored item could be sold."""
+
+PartsOf = Annotated[Parts, Depends(_parts)]
+CallOf = Annotated[Call, Depends(_call)]
+
+
+def now_ms() -> int:
+    """The wall clock in milliseconds."""
+    return int(time.time() * 1000)
+
+
+async def answer_list(
+    parts: Parts, call: Call, connection: Request, body: ListIn, request: cascade.Request
+) -> JsonResponse:
+    """Answer any call for a list; its deadline counts from the door."""
+    budget_ms = body.deadline_ms or parts.settings.deadline_ms
+    moment = Moment(call.request_id, now_ms(), call.arrived + budget_ms / 1000)
+    answered = await parts.recommender.answer(request, moment, connection.is_disconnected)
+    content = render(answered)
+    if isinstance(body, RecommendIn) and body.sponsored:
+        content["degraded"].append(SPONSORED)
+    return JsonResponse(content)

@@ -1,0 +1,56 @@
+"""`POST /v1/events`: what users did; the next answer knows it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from service.api.context import CallOf, PartsOf, now_ms
+from service.api.json_route import JsonResponse, JsonRoute
+from service.api.schemas import EventIn, EventsIn, EventsOut
+from service.cascade.query import ItemId, UserId
+from service.features.store import Event
+
+FUTURE_MS = 5 * 60 * 1000
+"""Clocks differ by so much at most; an event from later than that is refused."""
+
+router = APIRouter(prefix="/v1", tags=["events"], route_class=JsonRoute)
+
+
+@router.post("/events", status_code=202, response_model=EventsOut)
+async def add_events(body: EventsIn, call: CallOf, parts: PartsOf) -> JsonResponse:
+    """Store events. What is accepted is stored; an `event_id` of the same user counts once.
+
+    An item that the catalogue does not know is accepted: it may be announced a moment later.
+    """
+    now = now_ms()
+    rejected, events = [], []
+    for index, event in enumerate(body.events):
+        if event.timestamp is not None and event.timestamp > now + FUTURE_MS:
+            reason = f"timestamp is more than {FUTURE_MS // 60_000} minutes in the future"
+            rejected.append({"index": index, "reason": reason})
+        else:
+            events.append(_event(event, now))
+    stored = await parts.store.append(events)
+    accepted = sum(stored)
+    counts = {"accepted": accepted, "duplicate": len(events) - accepted, "rejected": len(rejected)}
+    for result, count in counts.items():
+        parts.metrics.events.labels(result).inc(count)
+    content = {
+        "accepted": accepted,
+        "duplicates": counts["duplicate"],
+        "rejected": rejected,
+        "token": call.request_id,
+    }
+    return JsonResponse(content, 202)
+
+
+def _event(event: EventIn, now: int) -> Event:
+    return Event(
+        user_id=UserId(event.user_id),
+        item_id=ItemId(event.item_id),
+        event=event.event,
+        timestamp_ms=now if event.timestamp is None else event.timestamp,
+        event_id=event.event_id,
+        value=event.value,
+        request_id=event.request_id,
+    )

@@ -1,0 +1,77 @@
+"""A cascade's outcome in the caller's terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.cascade.query import Outcome
+from service.recommender import Answered
+
+_NOT_EXPLAINED = frozenset({"score", "pctr", "sources", "propensity"})
+
+
+def render(answered: Answered) -> dict[str, Any]:
+    """The body of `service.api.schemas.ListOut`."""
+    query, outcome = answered.query, answered.outcome
+    body: dict[str, Any] = {
+        "request_id": query.request_id,
+        "bundle_version": answered.engine.bundle.version,
+        "items": _items(answered),
+        "next_cursor": answered.engine.next_cursor(answered.request, query, outcome),
+        "degraded": list(answered.degraded),
+    }
+    if query.explain:
+        body["timings_ms"] = {name: round(ms, 3) for name, ms in outcome.timings_ms.items()}
+        body["funnel"] = _funnel(outcome)
+    return body
+
+
+def _items(answered: Answered) -> list[dict[str, Any]]:
+    outcome, first = answered.outcome, answered.query.offset + 1
+    names = [
+        [name for bit, name in enumerate(outcome.source_names) if bits >> bit & 1]
+        for bits in outcome.columns["sources"].tolist()
+    ]
+    scores, pctr = _numbers(outcome.columns["score"]), _numbers(outcome.columns["pctr"])
+    items: list[dict[str, Any]] = [
+        {"item_id": item, "rank": first + i, "score": scores[i], "pctr": pctr[i], "sources": names[i]}
+        for i, item in enumerate(answered.item_ids)
+    ]
+    if "propensity" in outcome.columns:
+        _add(items, "propensity", _numbers(outcome.columns["propensity"]))
+    if answered.query.explain:
+        _add(items, "explain", _explanations(outcome))
+    return items
+
+
+def _explanations(outcome: Outcome) -> list[dict[str, float | None]]:
+    columns = {
+        name: _numbers(column)
+        for name, column in outcome.columns.items()
+        if name not in _NOT_EXPLAINED and column.ndim == 1
+    }
+    return [{name: column[i] for name, column in columns.items()} for i in range(len(outcome.rows))]
+
+
+def _funnel(outcome: Outcome) -> dict[str, int]:
+    """How many candidates ended where: `returned`, `filter.seen`, the round that cut them."""
+    counts: dict[str, int] = {}
+    for fate in outcome.fates:
+        name = {"answer": "returned", "filter": f"filter.{fate.reason}"}.get(fate.stage, fate.stage)
+        counts[name] = counts.get(name, 0) + len(fate.rows)
+    return counts
+
+
+def _add(items: Sequence[dict[str, Any]], name: str, values: Sequence[Any]) -> None:
+    for item, value in zip(items, values, strict=True):
+        item[name] = value
+
+
+def _numbers(column: NDArray[np.generic]) -> list[float | None]:
+    """Plain numbers; what is not finite becomes null."""
+    return [value if math.isfinite(value) else None for value in column.tolist()]

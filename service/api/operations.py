@@ -1,0 +1,59 @@
+"""What operators and orchestrators ask: alive, ready, metrics, bundles."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from service.api.context import PartsOf
+from service.api.json_route import JsonResponse
+from service.api.schemas import BundlesOut, ReadyOut
+from service.bundles import list_bundles
+from service.errors import NotReady
+from service.features.store import StoreUnavailable
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def healthz() -> JsonResponse:
+    """The process is alive; says nothing about its dependencies."""
+    return JsonResponse({"status": "alive"})
+
+
+@router.get("/readyz", response_model=ReadyOut)
+async def readyz(parts: PartsOf) -> JsonResponse:
+    """Ready once real requests went through the cascade; without the store answers are poorer, but there."""
+    try:
+        version = parts.recommender.engine.bundle.version
+    except NotReady:
+        return JsonResponse({"status": "starting", "bundle_version": None, "checks": {}}, 503)
+    try:
+        await parts.store.ping()
+        store = "ok"
+    except StoreUnavailable:
+        store = "unavailable"
+    return JsonResponse({"status": "ready", "bundle_version": version, "checks": {"store": store}})
+
+
+@router.get("/metrics")
+def metrics(parts: PartsOf) -> Response:
+    """What Prometheus scrapes."""
+    return Response(parts.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/bundles", response_model=BundlesOut)
+def bundles(parts: PartsOf) -> JsonResponse:
+    """The bundles on disk, newest first, and which one is in use."""
+    active = parts.recommender.engine.bundle.version
+    found = [
+        {
+            "version": one.manifest.version,
+            "created": one.manifest.created,
+            "active": one.manifest.version == active,
+            "metrics": one.manifest.metrics,
+        }
+        for one in list_bundles(parts.settings.bundles)
+    ]
+    return JsonResponse({"bundles": found})

@@ -1,0 +1,290 @@
+"""The bodies of calls and answers. What is not listed here is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999 in milliseconds."""
+_DEPTH = 32
+_TEXT = 10_000
+
+
+def _shallow(value: Any) -> Any:
+    """Refuse JSON that is nested so deeply that code which recurses over it could fail."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEPTH:
+            raise PydanticCustomError("too_deep", "Nested too deeply")
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+    return value
+
+
+def _attribute(value: Any) -> Any:
+    """An attribute is a string, a number, a boolean, null, or a list of strings or numbers."""
+    many = value if isinstance(value, list) else [value]
+    if len(many) > 1000:
+        raise PydanticCustomError("too_long", "List should have at most 1000 items")
+    if any(isinstance(one, dict | list) for one in many):
+        raise PydanticCustomError("attribute", "An attribute is a scalar or a list of scalars")
+    if any(isinstance(one, str) and len(one) > _TEXT for one in many):
+        raise PydanticCustomError("string_too_long", f"String should have at most {_TEXT} characters")
+    return value
+
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=NO_CONTROL)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NO_CONTROL)]
+Moment = Annotated[int, Field(ge=0, le=LAST_MS, description="Milliseconds since 1970, UTC.")]
+Json = Annotated[dict[str, Any], AfterValidator(_shallow)]
+Attributes = Annotated[dict[Name, Annotated[Any, AfterValidator(_attribute)]], Field(max_length=256)]
+Count = Annotated[int, Field(ge=1, le=200)]
+
+
+class Body(BaseModel):
+    """Unknown fields, loose types, NaN and infinities are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class SessionEventIn(Body):
+    """Something that the user did just now, sent along instead of stored."""
+
+    item_id: Id
+    event: Name = "click"
+    timestamp: Moment | None = None
+
+
+class BoostIn(Body):
+    """Multiplies the score of the items that a filter lets through."""
+
+    filter: Json
+    factor: float = Field(gt=0)
+
+
+class ListIn(Body):
+    """What every call for a list may say."""
+
+    user_id: Id | None = None
+    count: Count = 20
+    placement: Name = "default"
+    filter: Json | None = Field(None, description="A rule over item attributes.")
+    boost: list[BoostIn] = Field([], max_length=16)
+    exclude_items: list[Id] = Field([], max_length=1000)
+    cursor: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = Field(
+        None, description="`next_cursor` of the page before."
+    )
+    deadline_ms: int | None = Field(None, ge=1, le=60_000)
+    explain: bool = False
+
+
+class RecommendIn(ListIn):
+    """`POST /v1/recommend`"""
+
+    session: list[SessionEventIn] = Field([], max_length=200)
+    include_seen: bool | None = Field(
+        None, description="Whether items of the user's history may be returned."
+    )
+    diversity: float | None = Field(None, ge=0, le=1)
+    sponsored: bool | None = Field(
+        None, description="Ask for sponsored items; where none can be sold, the answer says `degraded`."
+    )
+
+
+class SearchIn(RecommendIn):
+    """`POST /v1/search`"""
+
+    query: Annotated[str, StringConstraints(max_length=500)]
+
+
+class SimilarIn(ListIn):
+    """`POST /v1/similar`"""
+
+    item_id: Id
+
+
+class SponsoredOut(BaseModel):
+    """What an advertiser bid and pays."""
+
+    bid_micros: int
+    price_micros: int
+
+
+class ItemOut(BaseModel):
+    """One place of a list; `rank` counts from 1 over all pages."""
+
+    item_id: str
+    rank: int
+    score: float
+    pctr: float | None
+    sources: list[str]
+    sponsored: SponsoredOut | None = None
+    propensity: float | None = None
+    explain: dict[str, Any] | None = None
+
+
+class ListOut(BaseModel):
+    """A list, what it was made with, and what had to be left out."""
+
+    request_id: str
+    bundle_version: str
+    items: list[ItemOut]
+    next_cursor: str | None = None
+    degraded: list[str]
+    timings_ms: dict[str, float] | None = Field(None, description="Per stage, when `explain` was asked.")
+    funnel: dict[str, int] | None = Field(
+        None, description="How many candidates ended where, when `explain` was asked."
+    )
+
+
+class EventIn(Body):
+    """One thing that a user did with an item; without a timestamp it happened now."""
+
+    event_id: Id | None = Field(None, description="Makes the call safe to repeat.")
+    user_id: Id
+    item_id: Id
+    event: Name
+    timestamp: Moment | None = None
+    value: float | None = None
+    request_id: Id | None = Field(None, description="Of the answer that led to it.")
+
+
+class EventsIn(Body):
+    """`POST /v1/events`"""
+
+    events: list[EventIn] = Field(min_length=1, max_length=10_000)
+
+
+class RejectedOut(BaseModel):
+    """An event that was not taken, by its place in the call."""
+
+    index: int
+    reason: str
+
+
+class EventsOut(BaseModel):
+    """What became of the events. Everything counted here is stored."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[RejectedOut]
+    token: str = Field(description="Names this call in logs.")
+
+
+class ItemIn(Body):
+    """A whole item."""
+
+    title: Annotated[str, StringConstraints(max_length=1000)] | None = None
+    attributes: Attributes = {}
+    available: bool = Field(True, description="False hides the item on every path.")
+    created_at: Moment | None = None
+
+
+class ItemPatch(Body):
+    """The parts of an item to change; an attribute that is null is removed."""
+
+    title: Annotated[str, StringConstraints(max_length=1000)] | None = None
+    attributes: Attributes = {}
+    available: bool | None = None
+    created_at: Moment | None = None
+
+
+class ItemWithId(ItemIn):
+    """A whole item in a batch."""
+
+    item_id: Id
+
+
+class ItemsIn(Body):
+    """`POST /v1/items`"""
+
+    items: list[ItemWithId] = Field(min_length=1, max_length=1000)
+
+
+class ItemRecordOut(BaseModel):
+    """An item as it is now."""
+
+    item_id: str
+    title: str | None
+    attributes: dict[str, Any]
+    available: bool
+    created_at: int | None
+
+
+class ItemsOut(BaseModel):
+    """How many items were stored."""
+
+    stored: int
+
+
+class UserIn(Body):
+    """A user's whole profile."""
+
+    attributes: Attributes = {}
+
+
+class UserEventOut(BaseModel):
+    """One stored event."""
+
+    item_id: str
+    event: str
+    timestamp: int
+
+
+class UserOut(BaseModel):
+    """A user's profile and newest events, newest first."""
+
+    user_id: str
+    attributes: dict[str, Any]
+    events: list[UserEventOut]
+
+
+class BundleOut(BaseModel):
+    """One bundle of the folder."""
+
+    version: str
+    created: str
+    active: bool
+    metrics: dict[str, Any]
+
+
+class BundlesOut(BaseModel):
+    """All bundles, newest first."""
+
+    bundles: list[BundleOut]
+
+
+class ReadyOut(BaseModel):
+    """Whether this process serves, and what it depends on."""
+
+    status: Literal["ready", "starting", "failed"]
+    bundle_version: str | None = None
+    checks: dict[str, str] = {}
+
+
+class ErrorOut(BaseModel):
+    """One bad field."""
+
+    path: str
+    message: str
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457; the body of every answer from 400 on."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[ErrorOut] = []

@@ -1,0 +1,18 @@
+"""`POST /v1/similar`: which items go with this one?"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from service.api.context import CallOf, PartsOf, answer_list
+from service.api.json_route import JsonResponse, JsonRoute
+from service.api.requests import similar_request
+from service.api.schemas import ListOut, SimilarIn
+
+router = APIRouter(prefix="/v1", tags=["lists"], route_class=JsonRoute)
+
+
+@router.post("/similar", response_model=ListOut)
+async def similar(body: SimilarIn, request: Request, call: CallOf, parts: PartsOf) -> JsonResponse:
+    """Items like `item_id`; an item that the catalogue does not know is 404."""
+    return await answer_list(parts, call, request, body, similar_request(body))

@@ -1,0 +1,81 @@
+"""`create_app(settings)`: the whole service as one ASGI app. Nothing happens at import time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from models.artifacts import BundleError
+from service.admission import Admission, Door
+from service.api import events, items, operations, recommend, search, similar, users
+from service.api.entrance import Entrance
+from service.api.errors import install_errors
+from service.api.keys import KeyGate
+from service.errors import OperatorError
+from service.metrics import Metrics
+from service.parts import Parts
+from service.settings import Settings
+from service.startup import start
+
+_log = logging.getLogger("cascada.app")
+
+OnFailure = Callable[[BaseException], None]
+
+
+def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastAPI:
+    """The app; it accepts calls at once, refuses lists with 503 until it is ready, and says so at /readyz.
+
+    `on_failure` is told when it cannot start; such an app never becomes ready.
+    """
+    metrics = Metrics()
+    app = FastAPI(
+        title="cascada",
+        summary="Which items now, for this user?",
+        version=version("cascada"),
+        lifespan=_lifespan(settings, metrics, on_failure),
+        max_body_size=settings.max_body_bytes,
+        redoc_url=None,
+    )
+    for router in (recommend.router, search.router, similar.router, users.router, operations.router):
+        app.include_router(router)
+    for router in (events.router, items.router):
+        app.include_router(router, max_body_size=settings.max_batch_body_bytes)
+    install_errors(app)
+    # The last one added is the outermost.
+    app.add_middleware(Door, admission=Admission(settings.permits, metrics))
+    app.add_middleware(KeyGate, keys=settings.api_keys)
+    app.add_middleware(Entrance, metrics=metrics, access_log=settings.access_log)
+    return app
+
+
+def _lifespan(
+    settings: Settings, metrics: Metrics, on_failure: OnFailure | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        parts = app.state.parts = Parts.of(settings, metrics)
+        starting = asyncio.create_task(_start(parts, on_failure), name="start")
+        try:
+            yield
+        finally:
+            starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await starting
+            await parts.stop()
+
+    return lifespan
+
+
+async def _start(parts: Parts, on_failure: OnFailure | None) -> None:
+    try:
+        await start(parts)
+    except Exception as error:
+        expected = isinstance(error, OperatorError | BundleError)
+        _log.error("cannot start: %s", error, exc_info=None if expected else error)
+        if on_failure is not None:
+            on_failure(error)

@@ -1,0 +1,162 @@
+"""What Prometheus scrapes. One registry per app; histograms, so that replicas can be added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """The series of one stage, looked up once: a lookup by labels costs more than an increment."""
+
+    seconds: Callable[[float], None]
+    rows_in: Callable[[float], None]
+    rows_out: Callable[[float], None]
+    failed: Callable[[float], None]
+
+
+class Metrics:
+    """All series of one app; also the cascade's `Observer`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._stages: dict[tuple[str, str], _Stage] = {}
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+
+        self.requests = counter(
+            "requests", "Calls by outcome, refused and failed ones included", "route status"
+        )
+        self.request_seconds = histogram("request_seconds", "Time from the door to the last byte", "route")
+        self.in_progress = gauge("in_progress", "Calls that hold a permit")
+        self.shed = counter("shed", "Calls refused at the door")
+        self.client_gone = counter("client_gone", "Calls given up because the client had left")
+
+        self.answers = counter("answers", "Answered queries", "cascade")
+        self.answer_seconds = histogram("answer_seconds", "Time in the cascade", "cascade")
+        self.answer_items = counter("answer_items", "Items returned", "cascade")
+        self.empty_answers = counter("empty_answers", "Answers without any item", "cascade")
+        self.degraded = counter("degraded", "Answers that went without a part", "cascade part")
+
+        self.stage_seconds = histogram("stage_seconds", "Time in a stage", "cascade stage")
+        self.stage_rows_in = counter("stage_rows_in", "Candidates that entered a stage", "cascade stage")
+        self.stage_rows_out = counter("stage_rows_out", "Candidates that left a stage", "cascade stage")
+        self.stage_failures = counter("stage_failures", "Failures of a stage", "cascade stage")
+        self.fallbacks = counter("fallbacks", "Fallbacks taken", "cascade stage reason")
+        self.nonfinite = counter("nonfinite_scores", "Scores that were not finite", "cascade stage")
+        self.source_candidates = counter("source_candidates", "Proposed by a source", "cascade source")
+        self.source_unique = counter("source_unique", "Proposed by this source alone", "cascade source")
+        self.filtered = counter("filtered", "Candidates ruled out", "cascade reason")
+        self.prediction_sum = counter("prediction_sum", "Sum of the returned pCTR: drifts before clicks do")
+        self.prediction_count = counter("prediction_count", "Number of returned pCTR")
+
+        self.events = counter("events", "Events by what became of them", "result")
+        self.store_seconds = histogram("store_seconds", "Time of a call to the feature store", "call")
+        self.store_failures = counter("store_failures", "Calls that the feature store did not answer", "call")
+        self.side_effects = counter("side_effects", "Answers logged, or dropped for lack of room", "result")
+        self.catalogue_changes = counter("catalogue_changes", "Item changes applied or skipped", "result")
+
+        self.ready = gauge("ready", "1 = real requests went through the cascade")
+        self.bundle = gauge("bundle_info", "The bundle in use, as labels", "version schema_hash created")
+        self.catalogue_items = gauge("catalogue_items", "Items of the snapshot in use")
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)
+
+    def on_bundle(self, version: str, schema_hash: str, created: str) -> None:
+        """Another bundle serves from now on."""
+        self.bundle.clear()
+        self.bundle.labels(version, schema_hash, created).set(1)
+
+    def on_store(self, call: str, seconds: float, failed: bool) -> None:
+        """See `service.features.connection.Observe`."""
+        self.store_seconds.labels(call).observe(seconds)
+        if failed:
+            self.store_failures.labels(call).inc()
+
+    def on_predictions(self, pctr: NDArray[np.float32]) -> None:
+        """These click probabilities were returned."""
+        self.prediction_sum.inc(float(np.nansum(pctr)))
+        self.prediction_count.inc(int(np.count_nonzero(~np.isnan(pctr))))
+
+    def on_stage(
+        self, cascade: str, stage: str, seconds: float, rows_in: int, rows_out: int, failed: bool
+    ) -> None:
+        """See `service.cascade.observe.Observer`."""
+        series = self._stages.get((cascade, stage)) or self._stage(cascade, stage)
+        series.seconds(seconds)
+        series.rows_in(rows_in)
+        series.rows_out(rows_out)
+        if failed:
+            series.failed(1)
+
+    def on_source(self, cascade: str, source: str, proposed: int, unique: int) -> None:
+        """See `service.cascade.observe.Observer`."""
+        self.source_candidates.labels(cascade, source).inc(proposed)
+        self.source_unique.labels(cascade, source).inc(unique)
+
+    def on_filter(self, cascade: str, reason: str, count: int) -> None:
+        """See `service.cascade.observe.Observer`."""
+        self.filtered.labels(cascade, reason).inc(count)
+
+    def on_degraded(self, cascade: str, stage: str, reason: str, error: BaseException | None) -> None:
+        """See `service.cascade.observe.Observer`."""
+        self.fallbacks.labels(cascade, stage, reason).inc()
+
+    def on_nonfinite(self, cascade: str, stage: str, count: int) -> None:
+        """See `service.cascade.observe.Observer`."""
+        self.nonfinite.labels(cascade, stage).inc(count)
+
+    def on_answer(self, cascade: str, seconds: float, returned: int, degraded: tuple[str, ...]) -> None:
+        """See `service.cascade.observe.Observer`."""
+        self.answers.labels(cascade).inc()
+        self.answer_seconds.labels(cascade).observe(seconds)
+        self.answer_items.labels(cascade).inc(returned)
+        if not returned:
+            self.empty_answers.labels(cascade).inc()
+        for part in degraded:
+            self.degraded.labels(cascade, part).inc()
+
+    def _stage(self, cascade: str, stage: str) -> _Stage:
+        series = self._stages[cascade, stage] = _Stage(
+            self.stage_seconds.labels(cascade, stage).observe,
+            self.stage_rows_in.labels(cascade, stage).inc,
+            self.stage_rows_out.labels(cascade, stage).inc,
+            self.stage_failures.labels(cascade, stage).inc,
+        )
+        return series
+
+    def _counter(self, name: str, meaning: str, labels: str = "") -> Counter:
+        return Counter(f"cascada_{name}", meaning, labels.split(), registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, labels: str = "") -> Gauge:
+        return Gauge(f"cascada_{name}", meaning, labels.split(), registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, labels: str = "") -> Histogram:
+        return Histogram(
+            f"cascada_{name}", meaning, labels.split(), registry=self.registry, buckets=BUCKETS_S
+        )
+
+
+def markdown() -> str:
+    """The table of all series, as the documentation shows it."""
+    metrics = Metrics()
+    labels = {m._name: m._labelnames for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)}
+    lines = ["| series | type | labels | meaning |", "|---|---|---|---|"]
+    for family in metrics.registry.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        names = ", ".join(f"`{label}`" for label in labels[family.name])
+        lines.append(f"| `{name}` | {family.type} | {names} | {family.documentation} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,66 @@
+"""The parts of one app, built from its settings and tied together in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.effects import SideEffects
+from service.features.embedded import EmbeddedRedis
+from service.features.keys import Keys
+from service.features.redis import RedisLimits, RedisStore
+from service.follower import Follower
+from service.metrics import Metrics
+from service.recommender import Recommender
+from service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one app is made of; `server` is None where a Redis URL is configured."""
+
+    settings: Settings
+    metrics: Metrics
+    server: EmbeddedRedis | None
+    store: RedisStore
+    effects: SideEffects
+    recommender: Recommender
+    follower: Follower
+
+    @classmethod
+    def of(cls, settings: Settings, metrics: Metrics) -> Parts:
+        """All parts, none of them started."""
+        server, url = _server(settings)
+        store = RedisStore(url, Keys(settings.redis_prefix), _limits(settings), observe=metrics.on_store)
+        effects = SideEffects(store.record, metrics, settings.side_effect_queue)
+        recommender = Recommender(store, effects, metrics)
+        follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)
+        return cls(settings, metrics, server, store, effects, recommender, follower)
+
+    async def stop(self) -> None:
+        """Finish what is queued, then release everything."""
+        await self.follower.stop()
+        await self.effects.stop(self.settings.drain_seconds)
+        await self.store.close()
+        if self.server is not None:
+            self.server.stop()
+
+
+def _server(settings: Settings) -> tuple[EmbeddedRedis | None, str]:
+    if settings.redis_url is not None:
+        return None, settings.redis_url.get_secret_value()
+    server = EmbeddedRedis(settings.redis_data)
+    return server, server.url
+
+
+def _limits(settings: Settings) -> RedisLimits:
+    return RedisLimits(
+        read_timeout_s=settings.redis_read_timeout_ms / 1000,
+        write_timeout_s=settings.redis_write_timeout_ms / 1000,
+        # One per call in progress, and some for the background.
+        connections=settings.permits + 8,
+        history=settings.history_limit,
+        event_id_ttl_s=round(settings.event_id_hours * 3600),
+        exposures=settings.exposure_limit,
+        event_log=settings.event_log_limit,
+        impression_log=settings.impression_log_limit,
+    )

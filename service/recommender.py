@@ -1,0 +1,117 @@
+"""Between HTTP and the cascade: fetches the user, reads the engine once, runs it, leaves the side effects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from service.cascade.hydrate import Moment
+from service.cascade.query import ItemId, Outcome, Query, Request
+from service.effects import SideEffects
+from service.engine import Engine
+from service.errors import ClientGone, NotReady
+from service.features.store import FeatureStore, StoreUnavailable, UserRecord
+from service.features.streams import Impression
+from service.logs import add_context
+from service.metrics import Metrics
+
+STORE = "store"
+"""How an answer labels that it was made without the user's stored state."""
+LONG_WAIT_S = 0.02
+"""After a longer wait for the store it is worth asking whether the client is still there."""
+
+Gone = Callable[[], Awaitable[bool]]
+
+
+async def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A query with its outcome, the engine that made it, and the ids [n] of the outcome's rows."""
+
+    engine: Engine
+    request: Request
+    query: Query
+    outcome: Outcome
+    item_ids: list[ItemId]
+    degraded: tuple[str, ...]
+
+
+class Recommender:
+    """Holds the one reference to the engine in use; a request reads it once and keeps it to its end."""
+
+    def __init__(self, store: FeatureStore, effects: SideEffects, metrics: Metrics) -> None:
+        self._store = store
+        self._effects = effects
+        self._metrics = metrics
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in use.
+
+        Raises:
+            NotReady: no bundle has gone through its warm-up yet.
+        """
+        if self._engine is None:
+            raise NotReady("the bundle is still being opened and warmed up")
+        return self._engine
+
+    def use(self, engine: Engine) -> None:
+        """Serve with this engine from the next request on."""
+        self._engine = engine
+        self._metrics.catalogue_items.set(len(engine.catalogue))
+
+    async def answer(self, request: Request, moment: Moment, gone: Gone = _never) -> Answered:
+        """Answer one request; a store that does not answer is labelled, never an error.
+
+        Raises:
+            CallerError, NotFound: the request cannot be answered as it is.
+            NotReady: see `engine`.
+            ClientGone: `gone` said so after a long wait, before the work began.
+        """
+        started = time.monotonic()
+        engine = self.engine
+        add_context(bundle_version=engine.bundle.version)
+        record, without = await self._fetch(request)
+        if time.monotonic() - started > LONG_WAIT_S and await gone():
+            self._metrics.client_gone.inc()
+            raise ClientGone("the client left before its answer was begun")
+        # Read again after the wait: an item that was hidden meanwhile is hidden.
+        engine = self.engine
+        query = engine.hydrate(request, record, moment)
+        outcome = engine.run(query)
+        item_ids = engine.catalogue.ids_of(outcome.rows)
+        answered = Answered(engine, request, query, outcome, item_ids, without + outcome.degraded)
+        self._leave(answered)
+        return answered
+
+    async def _fetch(self, request: Request) -> tuple[UserRecord | None, tuple[str, ...]]:
+        if request.user_id is None:
+            return None, ()
+        try:
+            return await self._store.fetch(request.user_id), ()
+        except StoreUnavailable as error:
+            self._metrics.on_degraded(request.kind, STORE, "failed", error)
+            self._metrics.degraded.labels(request.kind, STORE).inc()
+            return None, (STORE,)
+
+    def _leave(self, answered: Answered) -> None:
+        outcome, query = answered.outcome, answered.query
+        self._metrics.on_predictions(outcome.columns["pctr"])
+        self._effects.submit(
+            Impression(
+                request_id=query.request_id,
+                user_id=query.user_id,
+                cascade=query.kind,
+                placement=answered.request.placement,
+                bundle_version=answered.engine.bundle.version,
+                timestamp_ms=query.now_ms,
+                item_ids=answered.item_ids,
+                pctr=outcome.columns["pctr"],
+                propensities=outcome.columns.get("propensity"),
+            )
+        )

@@ -1,0 +1,80 @@
+"""From settings to an engine that has answered real requests: what "ready" means."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+
+from models.plan import Plan
+from service.bundle import Bundle
+from service.bundles import choose_bundle
+from service.cascade.cursor import Cursors
+from service.cascade.hydrate import Moment
+from service.cascade.observe import Observer
+from service.cascade.query import ItemId, Kind, Request, SessionEvent
+from service.engine import Engine
+from service.errors import OperatorError
+from service.features.store import StoreUnavailable
+from service.parts import Parts
+from service.settings import Settings
+
+_log = logging.getLogger("cascada.startup")
+
+
+async def start(parts: Parts) -> None:
+    """Open the bundle, apply what changed since, warm up, serve; Redis may come later.
+
+    Raises:
+        OperatorError, BundleError: something must change first; the message says what.
+    """
+    started = time.monotonic()
+    if parts.server is not None:
+        parts.server.start()
+    parts.effects.start()
+    engine = await asyncio.to_thread(open_engine, parts.settings, parts.metrics)
+    try:
+        engine = await parts.follower.advance(engine)
+    except (StoreUnavailable, OperatorError) as error:
+        _log.warning("serving without live item changes for now", extra={"reason": str(error)})
+    await asyncio.to_thread(warm_up, engine, parts.settings.warmup_requests)
+    parts.recommender.use(engine)
+    parts.follower.start()
+    manifest = engine.bundle.manifest
+    parts.metrics.on_bundle(manifest.version, manifest.schema_hash, manifest.created)
+    parts.metrics.ready.set(1)
+    seconds = round(time.monotonic() - started, 2)
+    _log.info("ready", extra={"bundle_version": manifest.version, "seconds": seconds})
+
+
+def open_engine(settings: Settings, observer: Observer) -> Engine:
+    """Open the bundle that the settings name and assemble its cascades.
+
+    Raises:
+        OperatorError: there is no bundle.
+        BundleError: it cannot be trusted; names the file.
+    """
+    bundle = Bundle.open(choose_bundle(settings).folder)
+    plan = Plan.from_json({**bundle.plan.to_json(), **settings.plan})
+    key = settings.cursor_key.get_secret_value().encode()
+    return Engine.build(bundle, observer, plan=plan, cursors=Cursors(key))
+
+
+def warm_up(engine: Engine, count: int) -> None:
+    """Send real requests of every kind through the whole cascade, so that no caller is the first."""
+    for number, request in enumerate(islice(_samples(engine), count)):
+        moment = Moment(f"warm-up-{number}", int(time.time() * 1000))
+        engine.run(engine.hydrate(request, None, moment))
+
+
+def _samples(engine: Engine) -> Iterator[Request]:
+    popular = engine.catalogue.ids_of(engine.catalogue.exported.popular[0][:50])
+    for item in cycle(popular or [ItemId("")]):
+        seen = [SessionEvent(one, engine.bundle.schema.event_kinds[0]) for one in popular[:10]]
+        yield Request(session=seen)
+        yield Request()
+        yield Request(kind=Kind.SEARCH, text=item, session=seen)
+        if popular:
+            yield Request(kind=Kind.SIMILAR, item_id=item)
