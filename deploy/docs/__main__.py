@@ -16,6 +16,7 @@ from deploy.demo.processes import cascada
 from deploy.demo.steps import plan
 from deploy.docs.blocks import fenced, fill
 from deploy.docs.origin import origin
+from deploy.docs.training import training_table
 from deploy.readme import marked_command
 from service.metrics import markdown as metrics_table
 from service.settings import markdown as settings_table
@@ -28,6 +29,7 @@ FIRST_DEMO_S = 900
 def reference() -> None:
     """Settings and metrics, from the code."""
     fill(ROOT / "docs" / "configuration.md", "settings", settings_table())
+    fill(ROOT / "docs" / "configuration.md", "training", training_table())
     fill(ROOT / "docs" / "metrics.md", "metrics", metrics_table())
 
 
