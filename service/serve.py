@@ -86,7 +86,7 @@ def _overrides(argv: list[str]) -> dict[str, object]:
     parser = argparse.ArgumentParser(
         prog="cascada serve",
         description=__doc__,
-        epilog="Every setting is also a CASCADA_* variable or a key of cascada.toml; see docs/configuration.md.",
+        epilog="All settings: CASCADA_* variables or cascada.toml; see docs/configuration.md.",
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--bundles", type=Path, help="folder of bundles; the newest one is served")
