@@ -1,0 +1,1 @@
+"""Ranking of candidates, numpy in and numpy out: pre-ranker, ranker, calibration, diversity."""
