@@ -18,6 +18,7 @@ from types import TracebackType
 
 READY = "Ctrl-C ends it."
 """The demo's last words before it waits."""
+PATIENCE_S = 30.0
 
 
 class Foreground:
@@ -49,7 +50,7 @@ class Foreground:
     ) -> None:
         if self._process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.interrupt(30)
+                self.interrupt(PATIENCE_S)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.demo.foreground import READY
 from deploy.docs.blocks import replaced
 from deploy.docs.training import training_table
 from service.metrics import markdown as metrics_table
@@ -99,9 +100,9 @@ def test_every_decision_is_in_the_index_and_has_its_three_parts():
         assert headings == ["Context", "Decision", "Consequences"], page
 
 
-def test_the_first_screen_holds_both_commands_with_their_output():
+def test_the_readme_shows_the_real_output_of_the_demo():
     text = (ROOT / "README.md").read_text()
-    for command, block in (("make demo", "demo-output"), ("make test", "test-output")):
-        filled = re.search(rf"<!-- {block}:start -->(.*?)<!-- {block}:end -->", text, re.DOTALL)
-        assert filled is not None
-        assert f"$ {command}\n" in filled[1], "run `make docs`"
+    shown = re.search(r"<!-- demo-output:start -->(.*?)<!-- demo-output:end -->", text, re.DOTALL)
+    assert shown is not None
+    assert "$ make demo\n" in shown[1], "run `make docs PARTS=demo`"
+    assert READY in shown[1]
