@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ def test_a_forbidden_import_breaks_its_contract(tree, path, code, contract):
     broken = [line for line in told.stdout.splitlines() if line.endswith("BROKEN")]
     assert told.returncode != 0
     assert any(contract in line for line in broken), told.stdout
+
+
+def test_every_module_of_models_is_either_shared_or_offline():
+    contracts = {
+        one["id"]: one
+        for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    }
+    shared = set(contracts["layers"]["layers"][-1].split(" : "))
+    online, offline = contracts["online"]["source_modules"], contracts["online"]["forbidden_modules"]
+    assert {name for name in online if name.startswith("models.")} == shared
+    tree = ROOT / "models"
+    modules = {f"models.{path.stem}" for path in tree.glob("*.py") if path.stem != "__init__"}
+    packages = {f"models.{path.parent.name}" for path in tree.glob("*/__init__.py")}
+    assert modules | packages == shared | {name for name in offline if name.startswith("models.")}
 
 
 def test_the_replay_may_import_the_offline_half(tree):
