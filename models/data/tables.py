@@ -66,8 +66,8 @@ def read_header(path: Path) -> list[str]:
             return list(pq.read_schema(path).names)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path}: not a readable Parquet file: {error}") from error
-    with path.open("rb") as raw:
-        return _csv_header(path, _csv_reader(path, raw))
+    with path.open("rb") as raw, _text(raw) as stream:
+        return _csv_header(path, _csv_reader(path, stream))
 
 
 def _read_parquet(path: Path) -> Table:
@@ -87,8 +87,8 @@ def _whole(column: Any) -> Any:
 
 
 def _read_csv(path: Path, problems: Problems) -> Table:
-    with path.open("rb") as raw:
-        reader = _csv_reader(path, raw)
+    with path.open("rb") as raw, _text(raw) as stream:
+        reader = _csv_reader(path, stream)
         header = _csv_header(path, reader)
         rows = iter(_CsvRows(path, len(header), reader, problems))
         chunks: list[list[Any]] = [[] for _ in header]
@@ -106,9 +106,12 @@ def _read_csv(path: Path, problems: Problems) -> Table:
     return Table(path, columns, np.array(lines, np.int64))
 
 
-def _csv_reader(path: Path, raw: BinaryIO) -> Any:
+def _text(raw: BinaryIO) -> TextIOWrapper:
     # Undecodable bytes become lone surrogates, so that the row that holds them can be named.
-    stream = TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
+    return TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _csv_reader(path: Path, stream: TextIOWrapper) -> Any:
     return csv.reader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
 
 

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+
+from models.data.dataset import load_dataset, write_dataset
+from models.data.problems import DataError
+from models.schema import FieldKind
+from tests.unit.models.data.tiny import tiny_dataset
+
+DECLARATION = """
+name = "shop"
+event_kinds = ["view", "buy"]
+[item_fields]
+title = "text"
+tags = "set"
+"""
+
+
+def canonical(folder, declaration=DECLARATION, **tables):
+    folder.mkdir(exist_ok=True)
+    (folder / "dataset.toml").write_text(declaration)
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+    return folder
+
+
+def test_a_written_data_set_loads_equal_in_every_column(tmp_path):
+    dataset = tiny_dataset()
+    write_dataset(tmp_path / "out", dataset)
+    loaded = load_dataset(tmp_path / "out")
+    assert loaded.fingerprint == dataset.fingerprint
+    assert loaded.name == "tiny"
+    assert loaded.item_fields["tags"] is FieldKind.SET
+    assert loaded.item_records == dataset.item_records
+    assert loaded.user_records == dataset.user_records
+    np.testing.assert_array_equal(loaded.event_value, dataset.event_value)
+    np.testing.assert_array_equal(loaded.impressions.user, dataset.impressions.user)
+
+
+def test_the_fingerprint_is_of_the_content_and_not_of_the_name():
+    dataset = tiny_dataset()
+    assert tiny_dataset(name="other").fingerprint == dataset.fingerprint
+    assert tiny_dataset(event_item=np.array([2, 1, 0, 0], np.int32)).fingerprint != dataset.fingerprint
+    assert tiny_dataset(impressions=None).fingerprint != dataset.fingerprint
+    assert tiny_dataset(event_kinds=("view", "like")).fingerprint != dataset.fingerprint
+
+
+def test_an_existing_folder_is_not_overwritten(tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FileExistsError, match="exists already"):
+        write_dataset(tmp_path / "out", tiny_dataset())
+
+
+def test_a_failing_write_leaves_nothing_behind(tmp_path):
+    def fail(folder):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_dataset(tmp_path / "out", tiny_dataset(), beside=fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_csv_tables_are_read_and_sorted_by_time_with_ties_in_file_order(tmp_path):
+    folder = canonical(
+        tmp_path / "shop",
+        events="user_id,item_id,event,timestamp\nu,late,view,30\nu,b,buy,20\nu,a,view,20\nu,first,view,10\n",
+        items="item_id,title,tags\na,An item,x|y\n",
+    )
+    dataset = load_dataset(folder)
+    assert [dataset.item_ids[row] for row in dataset.event_item] == ["first", "b", "a", "late"]
+    assert dataset.item_records[dataset.item_row["a"]] == {"title": "An item", "tags": ["x", "y"]}
+    assert dataset.item_records[dataset.item_row["late"]] == {}
+    assert dataset.item_available.all()
+
+
+def test_bad_rows_of_a_canonical_folder_are_refused_by_file_and_line(tmp_path):
+    folder = canonical(
+        tmp_path / "shop",
+        events="user_id,item_id,event,timestamp\nu,a,view,1\n,a,view,2\nu,a,stolen,3\nu,a,view,soon\n",
+    )
+    with pytest.raises(DataError) as refused:
+        load_dataset(folder)
+    lines = str(refused.value).splitlines()
+    assert lines[0].endswith("events.csv:3: user_id: missing")
+    assert "events.csv:4: event: not one of view, buy" in lines[1]
+    assert "events.csv:5: timestamp: not a finite number: 'soon'" in lines[2]
+    assert lines[3] == "3 bad rows in all"
+
+
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        ("event_kinds = 3", "event_kinds: expected a list"),
+        ('colour = "red"', "unknown key 'colour'"),
+        (
+            '[item_fields]\nsize = "vector"',
+            "expected a kind out of category, set, number, text; found 'vector'",
+        ),
+        ('[item_fields]\nitem_id = "text"', "'item_id' is a column of the table itself"),
+        ("item_fields = 1", "expected a table"),
+        ("name = ", "dataset.toml"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_with_its_place(tmp_path, declaration, message):
+    folder = canonical(
+        tmp_path / "shop",
+        declaration,
+        events="user_id,item_id,event,timestamp\nu,a,view,1\n",
+        items="item_id\na\n",
+    )
+    with pytest.raises(DataError, match=message):
+        load_dataset(folder)
+
+
+def test_a_column_that_is_not_declared_is_refused(tmp_path):
+    folder = canonical(
+        tmp_path / "shop",
+        events="user_id,item_id,event,timestamp\nu,a,view,1\n",
+        items="item_id,title,tags,colour\na,A,x,red\n",
+    )
+    with pytest.raises(DataError, match="'colour' is not declared"):
+        load_dataset(folder)
+
+
+@pytest.mark.parametrize("missing", ["user_id", "item_id", "event", "timestamp"])
+def test_a_missing_column_is_named(tmp_path, missing):
+    cells = {"user_id": "u", "item_id": "a", "event": "view", "timestamp": "1"}
+    del cells[missing]
+    folder = canonical(tmp_path / "shop", events=f"{','.join(cells)}\n{','.join(cells.values())}\n")
+    with pytest.raises(DataError, match=f"events.csv: no column for '{missing}'"):
+        load_dataset(folder)
+
+
+def test_a_folder_that_is_no_data_set_is_refused_in_one_line(tmp_path):
+    with pytest.raises(DataError, match=r"no dataset\.toml"):
+        load_dataset(tmp_path)
+    with pytest.raises(DataError, match=r"no events\.parquet or events\.csv"):
+        load_dataset(canonical(tmp_path / "shop"))
+
+
+def test_events_out_of_order_cannot_become_a_data_set():
+    with pytest.raises(ValueError, match="order of time"):
+        tiny_dataset(event_time_ms=np.array([4, 3, 2, 1], np.int64))
