@@ -1,1 +1,210 @@
-"""A bundle in memory."""
+"""A bundle in memory: opened, checked against its manifest and its own recorded answers, and then only read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import artifacts
+from models.artifacts import BundleError, Manifest, StringColumn, read_manifest, verify
+from models.graph import Graph
+from models.plan import Plan
+from models.schema import Schema
+from ranking.calibration import Calibrator, open_calibrator
+from retrieval.index import VectorIndex, open_index
+from retrieval.interests import InterestModel
+from retrieval.lexical import LexicalIndex
+from retrieval.neighbours import Neighbours
+from retrieval.snapshot import Snapshot
+from service.overlay import NewVectors
+from service.parity import check_parity
+from service.tokens import encode_leniently
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One version of everything; m items, shapes as in `models.artifacts`. Arrays are memory maps."""
+
+    folder: Path
+    manifest: Manifest
+    schema: Schema
+    plan: Plan
+    item_ids: StringColumn
+    item_records: StringColumn
+    created: NDArray[np.int64]
+    available: NDArray[np.bool_]
+    item_vectors: Floats
+    prerank_vectors: Floats
+    rank_vectors: Floats
+    popularity: Floats
+    centroids: Floats
+    assignment: Rows
+    neighbours: Neighbours
+    snapshot: Snapshot
+    index: VectorIndex
+    lexical: LexicalIndex
+    user_tower: Graph
+    preranker: Graph
+    ranker: Graph
+    item_towers: Graph
+    calibrator: Calibrator
+    _interest_models: dict[str, InterestModel] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, folder: Path, *, verify_hashes: bool = True, threads: int = 1) -> Bundle:
+        """Open a bundle folder; `threads` bounds each ONNX run and each index search.
+
+        Raises:
+            BundleError: a file is missing, differs from its hash, cannot be read or does not fit the others, or a
+                graph does not repeat its recorded answers; the message names the file or the tensor.
+        """
+        manifest = verify(folder) if verify_hashes else read_manifest(folder)
+        _check_listed(folder, manifest)
+        bundle = cls(
+            folder=folder,
+            manifest=manifest,
+            schema=_schema(folder, manifest),
+            plan=_plan(folder),
+            item_ids=_strings(folder, artifacts.ITEM_IDS),
+            item_records=_strings(folder, artifacts.ITEM_RECORDS),
+            created=_array(folder, artifacts.ITEM_CREATED),
+            available=_array(folder, artifacts.ITEM_AVAILABLE),
+            item_vectors=_array(folder, artifacts.ITEM_VECTORS),
+            prerank_vectors=_array(folder, artifacts.PRERANK_VECTORS),
+            rank_vectors=_array(folder, artifacts.RANK_VECTORS),
+            popularity=_array(folder, artifacts.POPULARITY),
+            centroids=_array(folder, artifacts.CENTROIDS),
+            assignment=_array(folder, artifacts.ASSIGNMENT),
+            neighbours=Neighbours(
+                _array(folder, artifacts.NEIGHBOUR_ROWS), _array(folder, artifacts.NEIGHBOUR_SCORES)
+            ),
+            snapshot=Snapshot(
+                _array(folder, artifacts.SNAPSHOT_VECTORS),
+                _array(folder, artifacts.SNAPSHOT_CLUSTERS),
+                _array(folder, artifacts.SNAPSHOT_WEIGHTS),
+                _array(folder, artifacts.SNAPSHOT_CENTROIDS),
+            ),
+            index=open_index(folder / artifacts.INDEX, threads=threads),
+            lexical=LexicalIndex.open(folder / artifacts.LEXICAL),
+            user_tower=Graph.open(folder / artifacts.USER_TOWER, threads=threads),
+            preranker=Graph.open(folder / artifacts.PRERANKER, threads=threads),
+            ranker=Graph.open(folder / artifacts.RANKER, threads=threads),
+            item_towers=Graph.open(folder / artifacts.ITEM_TOWERS, threads=threads),
+            calibrator=open_calibrator(folder / artifacts.CALIBRATOR),
+        )
+        bundle._check_sizes()
+        check_parity(folder / artifacts.PARITY, bundle.graphs)
+        return bundle
+
+    @property
+    def version(self) -> str:
+        """The bundle's name in answers, logs and metrics."""
+        return self.manifest.version
+
+    @property
+    def graphs(self) -> Mapping[str, Graph]:
+        """The graphs by the stem of their files."""
+        return {
+            Path(artifacts.USER_TOWER).stem: self.user_tower,
+            Path(artifacts.PRERANKER).stem: self.preranker,
+            Path(artifacts.RANKER).stem: self.ranker,
+            Path(artifacts.ITEM_TOWERS).stem: self.item_towers,
+        }
+
+    def interest_model(self, plan: Plan) -> InterestModel:
+        """The interest model under a plan, made once per plan: it copies the snapshot's directions."""
+        key = json.dumps(plan.to_json(), sort_keys=True)
+        if key not in self._interest_models:
+            self._interest_models[key] = InterestModel(
+                self.item_vectors, self.centroids, self.assignment, self.snapshot, plan
+            )
+        return self._interest_models[key]
+
+    def encode_items(self, records: Sequence[Mapping[str, Any]]) -> NewVectors:
+        """The vectors of items that the bundle does not know, from their attributes."""
+        found = self.item_towers.run_all(tokens=encode_leniently(self.schema.item_fields, records))
+        return NewVectors(found["item"], found["prerank"], found["rank"])
+
+    def _check_sizes(self) -> None:
+        """Refuse tables that do not all have the same items."""
+        sizes = {
+            artifacts.ITEM_RECORDS: len(self.item_records),
+            artifacts.ITEM_CREATED: len(self.created),
+            artifacts.ITEM_AVAILABLE: len(self.available),
+            artifacts.ITEM_VECTORS: len(self.item_vectors),
+            artifacts.PRERANK_VECTORS: len(self.prerank_vectors),
+            artifacts.RANK_VECTORS: len(self.rank_vectors),
+            artifacts.POPULARITY: self.popularity.shape[-1],
+            artifacts.ASSIGNMENT: len(self.assignment),
+            artifacts.NEIGHBOUR_ROWS: len(self.neighbours.rows),
+            artifacts.NEIGHBOUR_SCORES: len(self.neighbours.scores),
+            artifacts.INDEX: self.index.size,
+        }
+        count = len(self.item_ids)
+        for name, size in sizes.items():
+            if size != count:
+                raise BundleError(f"{self.folder / name}: {size} items; {artifacts.ITEM_IDS} has {count}")
+        placements = len(self.schema.placements)
+        if len(self.popularity) != placements:
+            raise BundleError(
+                f"{self.folder / artifacts.POPULARITY}: {len(self.popularity)} placements; "
+                f"{artifacts.SCHEMA} has {placements}"
+            )
+
+
+def _check_listed(folder: Path, manifest: Manifest) -> None:
+    """Refuse files that no hash vouches for."""
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name != artifacts.MANIFEST and name not in manifest.files:
+            raise BundleError(f"{path}: not listed in {artifacts.MANIFEST}, so nothing vouches for it")
+
+
+def _schema(folder: Path, manifest: Manifest) -> Schema:
+    path = folder / artifacts.SCHEMA
+    try:
+        schema = Schema.from_json(_json(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path}: not a schema that this version reads: {error!r}") from error
+    if schema.hash != manifest.schema_hash:
+        raise BundleError(f"{path}: schema hash is {schema.hash}, the manifest says {manifest.schema_hash}")
+    return schema
+
+
+def _plan(folder: Path) -> Plan:
+    path = folder / artifacts.SERVING
+    try:
+        return Plan.from_json(_json(path)["plan"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path}: not a plan that this version reads: {error!r}") from error
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _array(folder: Path, name: str) -> NDArray[Any]:
+    try:
+        mapped = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(f"{folder / name}: {error}") from error
+    return np.asarray(mapped)
+
+
+def _strings(folder: Path, stem: str) -> StringColumn:
+    try:
+        return StringColumn.open(folder, stem)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(f"{folder / stem}: {error}") from error

@@ -26,6 +26,7 @@ from service.identifiers import Identifiers, hash_ids
 from service.overlay import NewVectors, Overlay
 from service.rules import CREATED_AT, Rules
 from service.tables import Table
+from service.words import Words
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
@@ -160,8 +161,7 @@ class Catalogue:
     @cached_property
     def newest(self) -> Rows:
         """Available rows of known age, newest first, at most `NEWEST`."""
-        changed = np.fromiter(self.overlay.records, np.int32)
-        rows = np.union1d(self.exported.newest, changed)
+        rows = np.union1d(self.exported.newest, self.changed)
         rows = rows[self.available[rows] & (self.created[rows] > 0)]
         return rows[np.argsort(-self.created[rows], kind="stable")][:NEWEST].astype(np.int32)
 
@@ -174,21 +174,29 @@ class Catalogue:
         return hash_ids(self.overlay.new_ids)
 
     @cached_property
-    def _changed(self) -> tuple[Rows, Attributes]:
-        rows = np.fromiter(self.overlay.records, np.int32)
-        created = self.created[rows].tolist()
+    def changed(self) -> Rows:
+        """Rows that differ from the bundle: patched, deleted and new ones."""
+        return np.fromiter(self.overlay.records, np.int32)
+
+    @cached_property
+    def words(self) -> Words:
+        """Word search over the changed items."""
+        return Words((row, record) for row, record in self.overlay.records.items() if record is not None)
+
+    @cached_property
+    def _changed_attributes(self) -> Attributes:
+        created = self.created[self.changed].tolist()
         records = [
             {**(record or {}), CREATED_AT.name: at or None}
             for record, at in zip(self.overlay.records.values(), created, strict=True)
         ]
-        return rows, Attributes((*self.exported.fields, CREATED_AT), records)
+        return Attributes((*self.exported.fields, CREATED_AT), records)
 
     def _match(self, matcher: Callable[[Attributes], Mask]) -> Mask:
         mask = np.zeros(len(self), bool)
         mask[: self.overlay.base_size] = matcher(self.exported.attributes)
         if self.overlay.records:
-            rows, attributes = self._changed
-            mask[rows] = matcher(attributes)
+            mask[self.changed] = matcher(self._changed_attributes)
         return mask
 
 

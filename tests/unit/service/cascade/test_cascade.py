@@ -108,9 +108,7 @@ def test_every_candidate_is_accounted_for(
         shares=dict.fromkeys(names, 0.5),
     ).run(a_query(count=sizes[1]))
 
-    fetched = {
-        row for name, rows in zip(names, proposals, strict=True) if name not in broken for row in rows
-    }
+    fetched = {row for name, rows in zip(names, proposals, strict=True) if name not in broken for row in rows}
     assert fates(outcome) == Counter(dict.fromkeys(fetched, 1))
     assert len(outcome.rows) == min(sizes[1], len(fetched - barred - hidden))
     assert not set(outcome.rows.tolist()) & (barred | hidden)

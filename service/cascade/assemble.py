@@ -1,0 +1,190 @@
+"""THE list of stages, in order. Start here: an answer is these lists, run from top to bottom by `Cascade.run`.
+
+Each cascade is: hydrators (the user, once) -> sources (candidates) -> filters (what may not be shown) -> rounds (score
+all, keep some: to `plan.candidates`, to `plan.ranked`, to the page). Pure: nothing is read from disk, nothing remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from models.plan import Plan
+from ranking.preranker import PreRanker
+from ranking.ranker import Ranker
+from retrieval.user_tower import UserTower
+from service.bundle import Bundle
+from service.cascade.cascade import Cascade
+from service.cascade.filters.available import Available
+from service.cascade.filters.excluded import Excluded
+from service.cascade.filters.rule import Rule
+from service.cascade.filters.seen import Seen, Shown
+from service.cascade.hydrators.user_interests import UserInterests
+from service.cascade.hydrators.user_vector import UserVector
+from service.cascade.observe import Observer
+from service.cascade.query import Kind
+from service.cascade.round import Round
+from service.cascade.scorers.boost import Boost
+from service.cascade.scorers.calibrate import Calibrate
+from service.cascade.scorers.cross import Interest, Popularity, SimilarToRecent, Tower
+from service.cascade.scorers.prerank import PreRank
+from service.cascade.scorers.rank import Rank
+from service.cascade.scorers.relevance import Blend, Matching, Related
+from service.cascade.selectors.best import AsTheyCame, Best
+from service.cascade.selectors.diverse import Diverse
+from service.cascade.sources.anchor import Nearby, TogetherWith
+from service.cascade.sources.fresh import Fresh
+from service.cascade.sources.interests import InterestSearch
+from service.cascade.sources.lexical import Lexical
+from service.cascade.sources.popular import Popular
+from service.cascade.sources.similar import Similar
+from service.cascade.stages import Filter, Hydrator, Scorer, Source
+from service.catalogue import Catalogue
+from service.errors import OperatorError
+
+SEARCH_PERSONAL = 0.5
+"""Weight of the user's own order in a search; a perfect match of the words counts 1."""
+SIMILAR_PERSONAL = 0.1
+"""Weight of the user's own order in a similar list; a perfect likeness counts 1."""
+
+
+def assemble(
+    plan: Plan, bundle: Bundle, catalogue: Catalogue, observer: Observer
+) -> Mapping[Kind, Cascade]:
+    """The cascades of every kind over one bundle and one snapshot of its catalogue.
+
+    Raises:
+        OperatorError: the plan has a quota for a source that does not exist.
+    """
+    parts = _Parts(plan, bundle, catalogue, observer)
+    return {
+        Kind.RECOMMEND: recommend(parts),
+        Kind.SEARCH: search(parts),
+        Kind.SIMILAR: similar(parts),
+    }
+
+
+def recommend(parts: _Parts) -> Cascade:
+    """What suits this user now? The cheapest source comes first: it answers even when time is up."""
+    plan = parts.plan
+    return Cascade(
+        name=Kind.RECOMMEND,
+        hydrators=parts.hydrators(),
+        sources=parts.sources(),
+        filters=parts.filters(),
+        rounds=(
+            Round("retrieve", (), AsTheyCame(), plan.candidates),
+            Round("prerank", (*parts.cross(), parts.prerank()), Best("prerank"), plan.ranked),
+            Round("rank", (parts.rank(), parts.calibrate(), Boost("pctr")), Best("score", ("rank",)), plan.ranked),
+            Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=plan.diversity), None, optional=True),
+        ),
+        shares=plan.quotas,
+        observer=parts.observer,
+    )
+
+
+def search(parts: _Parts) -> Cascade:
+    """Which items match these words, those first that suit this user?"""
+    plan = parts.plan
+    return Cascade(
+        name=Kind.SEARCH,
+        hydrators=parts.hydrators(),
+        sources=(Lexical(parts.bundle.lexical, parts.catalogue, plan.candidates),),
+        filters=parts.filters(),
+        rounds=(
+            Round("retrieve", (), AsTheyCame(), plan.candidates),
+            Round("prerank", (*parts.cross(), parts.prerank(), Matching()), Best("relevance", ("prerank",)), plan.ranked),
+            Round(
+                "rank",
+                (parts.rank(), parts.calibrate(), Blend(SEARCH_PERSONAL), Boost("blend")),
+                Best("score", ("rank",)),
+                None,
+            ),
+        ),
+        shares={"lexical": 1.0},
+        observer=parts.observer,
+    )
+
+
+def similar(parts: _Parts) -> Cascade:
+    """What is like this item?"""
+    plan, bundle = parts.plan, parts.bundle
+    related = Related(bundle.neighbours, parts.catalogue)
+    return Cascade(
+        name=Kind.SIMILAR,
+        hydrators=parts.hydrators(),
+        sources=(
+            TogetherWith(bundle.neighbours, parts.catalogue),
+            Nearby(bundle.index, parts.catalogue, plan.ranked),
+        ),
+        filters=parts.filters(),
+        rounds=(
+            Round("retrieve", (), AsTheyCame(), plan.candidates),
+            Round("prerank", (*parts.cross(), parts.prerank(), related), Best("relevance"), plan.ranked),
+            Round(
+                "rank",
+                (parts.rank(), parts.calibrate(), Blend(SIMILAR_PERSONAL), Boost("blend")),
+                Best("score", ("rank",)),
+                plan.ranked,
+            ),
+            Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=0.0), None, optional=True),
+        ),
+        shares={"together": 1.0, "nearby": 1.0},
+        observer=parts.observer,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the lists have in common."""
+
+    plan: Plan
+    bundle: Bundle
+    catalogue: Catalogue
+    observer: Observer
+
+    def hydrators(self) -> tuple[Hydrator, ...]:
+        tower = UserTower(self.bundle.user_tower, self.catalogue.items)
+        model = self.bundle.interest_model(self.plan)
+        return (
+            UserVector(tower),
+            UserInterests.of(model, self.bundle.schema, self.plan, self._size("interests")),
+        )
+
+    def sources(self) -> tuple[Source, ...]:
+        near = self.bundle.neighbours
+        every: tuple[Source, ...] = (
+            Popular(self.catalogue, self._size("popular")),
+            Fresh(self.catalogue, self._size("fresh")),
+            Similar(near, self.plan, self.catalogue, self._size("similar")),
+            InterestSearch(self.bundle.index, self.catalogue, self._size("interests")),
+        )
+        if unknown := sorted(set(self.plan.quotas) - {source.name for source in every}):
+            raise OperatorError(f"plan.quotas: there is no source {unknown[0]!r}")
+        return tuple(source for source in every if self._size(source.name) > 0)
+
+    def filters(self) -> tuple[Filter, ...]:
+        return (Available(self.catalogue), Excluded(), Shown(), Seen(), Rule())
+
+    def cross(self) -> tuple[Scorer, ...]:
+        """The columns of `models.encode.CROSS`, but for `prerank`."""
+        return (
+            Tower(self.catalogue),
+            Interest(self.catalogue),
+            SimilarToRecent(self.bundle.neighbours, self.plan),
+            Popularity(self.catalogue),
+        )
+
+    def prerank(self) -> Scorer:
+        return PreRank(PreRanker(self.bundle.preranker, self.catalogue.prerank))
+
+    def rank(self) -> Scorer:
+        return Rank(Ranker(self.bundle.ranker, self.catalogue.rank))
+
+    def calibrate(self) -> Scorer:
+        return Calibrate(self.bundle.calibrator)
+
+    def _size(self, source: str) -> int:
+        """Candidates that a source may propose."""
+        return ceil(self.plan.candidates * self.plan.quotas.get(source, 0.0))

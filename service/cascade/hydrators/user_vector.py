@@ -1,0 +1,23 @@
+"""The user as one query vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from retrieval.user_tower import UserTower
+from service.cascade.query import Query
+
+
+@dataclass(frozen=True, slots=True)
+class UserVector:
+    """Runs the user tower over the events of this moment; an empty history has a vector, too."""
+
+    tower: UserTower
+    name: ClassVar[str] = "user_tower"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def hydrate(self, query: Query) -> Query:
+        """Fill `state.vector`."""
+        vector = self.tower.encode(query.user.history, query.user.profile[None])
+        return replace(query, state=replace(query.state, vector=vector))

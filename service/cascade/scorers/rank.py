@@ -1,0 +1,29 @@
+"""The dear score of few candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.encode import CROSS, cross_features
+from ranking.ranker import Ranker
+from service.cascade.candidates import Candidates
+from service.cascade.query import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """AW-MoE over the user's events, each candidate and the cross features; one that fell back reads 0."""
+
+    ranker: Ranker
+    name: ClassVar[str] = "rank"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def score(self, query: Query, batch: Candidates) -> NDArray[np.float32]:
+        """Logits [N]."""
+        cross = cross_features({name: batch[name] for name in CROSS})
+        finite = np.where(np.isfinite(cross), cross, np.float32(0.0))
+        return self.ranker.score(query.user.history, query.user.profile[None], batch.rows, finite)

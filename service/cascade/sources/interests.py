@@ -1,0 +1,77 @@
+"""What the user's interests find in the vector index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.index import IndexSettings, VectorIndex, build_index
+from retrieval.interests import Interests
+from retrieval.search import Retrieved, retrieve
+from retrieval.slots import largest_remainder
+from service.cascade.candidates import Candidates
+from service.cascade.eligible import barred, eligible
+from service.cascade.query import Query, Rows
+from service.catalogue import Catalogue
+
+EXACT = 20_000
+"""A rule that leaves at most so many items is answered by exact search among them."""
+MOST_MORE = 10
+"""With a wider rule the index is asked for at most this many times more."""
+_NEW_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class InterestSearch:
+    """kNN-Embed: one batched search with all interest queries; items that came after the bundle by exact search."""
+
+    index: VectorIndex
+    catalogue: Catalogue
+    size: int
+    name: ClassVar[str] = "interests"
+    requires: ClassVar[tuple[str, ...]] = ("user_interests",)
+
+    def fetch(self, query: Query) -> Candidates:
+        """`score` is the best interest query . item; `interest_index` the interest that brought the item in."""
+        interests = query.state.interests
+        assert interests is not None
+        wanted = self.size + len(barred(query))
+        if query.rule is None:
+            found = [self._search(interests, wanted), *self._new(interests)]
+        else:
+            found = self._under(query.rule & self.catalogue.available, interests, wanted)
+        rows, scores, interest = (
+            np.concatenate([getattr(part, name) for part in found]) for name in ("rows", "scores", "interest")
+        )
+        able = eligible(query, self.catalogue, rows)
+        return Candidates.of(rows[able], score=scores[able], interest_index=interest[able])
+
+    def _under(self, allowed: NDArray[np.bool_], interests: Interests, wanted: int) -> list[Retrieved]:
+        left = int(np.count_nonzero(allowed))
+        if left > EXACT:
+            more = min(len(allowed) / left, MOST_MORE)
+            return [self._search(interests, int(wanted * more)), *self._new(interests)]
+        return [self._among(np.flatnonzero(allowed).astype(np.int32), interests, wanted)]
+
+    def _search(self, interests: Interests, wanted: int) -> Retrieved:
+        return retrieve(self.index, _for(interests, wanted))
+
+    def _new(self, interests: Interests) -> list[Retrieved]:
+        first, last = self.index.size, len(self.catalogue)
+        if first == last:
+            return []
+        return [self._among(np.arange(first, last, dtype=np.int32), interests, max(1, round(self.size * _NEW_SHARE)))]
+
+    def _among(self, rows: Rows, interests: Interests, wanted: int) -> Retrieved:
+        vectors = self.catalogue.items.take(rows)
+        exact = build_index(vectors, IndexSettings("flat"), 0)
+        found = retrieve(exact, _for(interests, wanted))
+        return replace(found, rows=rows[found.rows])
+
+
+def _for(interests: Interests, wanted: int) -> Interests:
+    """The same interests, sharing out another number of slots."""
+    return replace(interests, slots=largest_remainder(interests.weights, wanted))

@@ -1,0 +1,56 @@
+"""The proof that graphs compute here what they computed at the export: recorded inputs, recorded answers."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifacts import BundleError
+from models.graph import Graph
+
+RTOL = 1e-3
+ATOL = 1e-4
+
+
+def check_parity(path: Path, graphs: Mapping[str, Graph]) -> None:
+    """Run every graph on its recorded inputs and compare; keys are "<graph>/<input or output>".
+
+    Raises:
+        BundleError: names the first tensor that is not recorded, or differs by more than rtol 1e-3, atol 1e-4.
+    """
+    recorded = _read(path)
+    for name, graph in graphs.items():
+        for key in (*graph.inputs, *graph.outputs):
+            if f"{name}/{key}" not in recorded:
+                raise BundleError(f"{path}: no recorded {name}/{key}")
+        answers = _run(path, name, graph, {key: recorded[f"{name}/{key}"] for key in graph.inputs})
+        for key, answer in answers.items():
+            _compare(path, f"{name}/{key}", answer, recorded[f"{name}/{key}"])
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _run(path: Path, name: str, graph: Graph, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    try:
+        return dict(graph.run_all(**inputs))
+    except Exception as error:  # the runtime's errors have no parent of their own
+        raise BundleError(f"{path}: {name} does not take its recorded inputs: {error}") from error
+
+
+def _compare(path: Path, tensor: str, answer: NDArray[Any], expected: NDArray[Any]) -> None:
+    if answer.shape != expected.shape:
+        raise BundleError(f"{path}: {tensor} is {list(answer.shape)}, recorded {list(expected.shape)}")
+    if not np.allclose(answer, expected, rtol=RTOL, atol=ATOL):
+        worst = float(np.nanmax(np.abs(answer - expected), initial=0.0))
+        raise BundleError(f"{path}: {tensor} differs from what was recorded by up to {worst:.3g}")

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.artifacts import StringColumn, write_strings
+from service.identifiers import Identifiers, hash_ids
+
+
+def identifiers(folder: Path, ids: list[str]) -> Identifiers:
+    write_strings(folder, "ids", ids)
+    return Identifiers(StringColumn.open(folder, "ids"))
+
+
+COLLIDING = ["plumless", "buckeroo"]
+"""Two ids of one hash."""
+
+
+def test_every_id_finds_its_row_and_back(tmp_path: Path) -> None:
+    ids = [f"item-{i}" for i in range(500)] + ["ünï", "日本", " "]
+    table = identifiers(tmp_path, ids)
+
+    assert table.rows_of(ids).tolist() == list(range(len(ids)))
+    assert [table[row] for row in range(len(ids))] == ids
+
+
+def test_an_unknown_id_is_minus_one(tmp_path: Path) -> None:
+    table = identifiers(tmp_path, ["a", "b"])
+
+    assert table.rows_of(["b", "c", "", "\ud800", "a"]).tolist() == [1, -1, -1, -1, 0]
+    assert table.rows_of([]).tolist() == []
+
+
+def test_ids_of_one_hash_are_told_apart(tmp_path: Path) -> None:
+    one, other = COLLIDING
+    assert len(set(hash_ids(COLLIDING).tolist())) == 1
+    table = identifiers(tmp_path, [one, "third", other])
+
+    assert table.rows_of([other, one]).tolist() == [2, 0]
+    assert sorted(table.rows_of_hashes(hash_ids([one])).tolist()) == [0, 2]
+
+
+def test_an_unknown_id_of_a_known_hash_is_unknown(tmp_path: Path) -> None:
+    one, other = COLLIDING
+    assert identifiers(tmp_path, ["third", one]).rows_of([other]).tolist() == [-1]
+
+
+def test_hashes_find_their_rows(tmp_path: Path) -> None:
+    table = identifiers(tmp_path, [f"item-{i}" for i in range(100)])
+
+    found = table.rows_of_hashes(hash_ids(["item-5", "nobody", "item-70"]))
+    assert sorted(found.tolist()) == [5, 70]
+    assert table.rows_of_hashes(hash_ids([])).tolist() == []
+
+
+def test_no_item_at_all(tmp_path: Path) -> None:
+    assert identifiers(tmp_path, []).rows_of(["a"]).tolist() == [-1]
