@@ -47,7 +47,7 @@ def simulate(
     Equal arguments give an equal data set. `progress` shows a bar if stderr is a terminal.
 
     Raises:
-        ValueError: fewer than 1 user, 20 items or 1 day, or nobody ever came.
+        ValueError: fewer than 1 user, 20 items or 1 day, or nobody clicked.
     """
     if users < 1 or items < 20 or days < 1:
         raise ValueError(f"a world needs 1 user, 20 items and 1 day at least; got {users}, {items}, {days}")
@@ -55,8 +55,8 @@ def simulate(
     catalogue = draw_catalogue(items, days, streams[0])
     population = draw_population(users, sessions, catalogue, streams[1])
     requests = draw_requests(population, days, streams[2])
-    log = _log(requests, catalogue, population, streams[2], progress)
-    if not log["clicked"].any():
+    log = _log(requests, catalogue, population, streams[2], progress) if len(requests) else {}
+    if not log or not log["clicked"].any():
         raise ValueError("nobody clicked; simulate more users or sessions")
     truth = Truth(
         item_vectors=catalogue.vectors,
