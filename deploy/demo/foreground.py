@@ -58,6 +58,11 @@ class Foreground:
         if self._process.stdout:
             self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """The leader of the process group."""
+        return self._process.pid
+
     def until(self, text: str, seconds: float) -> Iterator[str]:
         """Yield lines up to the one that holds `text`.
 
@@ -72,7 +77,8 @@ class Foreground:
             except queue.Empty:
                 raise TimeoutError(f"no {text!r} within {seconds:.0f} s") from None
             if line is None:
-                raise RuntimeError(f"ended with {self._process.wait()} before it said {text!r}")
+                said = "\n".join(self.lines[-5:])
+                raise RuntimeError(f"ended with {self._process.wait()} before it said {text!r}, after:\n{said}")
             self.lines.append(line)
             yield line
             if text in line:
@@ -85,6 +91,14 @@ class Foreground:
             subprocess.TimeoutExpired: it is still running after that time.
         """
         os.killpg(self._process.pid, signal.SIGINT)
+        return self.wait(seconds)
+
+    def wait(self, seconds: float) -> int:
+        """Wait for the end. Returns the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it is still running after that time.
+        """
         return self._process.wait(seconds)
 
     def _read(self) -> None:

@@ -1,0 +1,136 @@
+"""The demo as a process: real service, Redis and calls; only training is replaced by a tiny bundle."""
+
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from deploy.demo.foreground import READY, Foreground
+from tests.e2e.demo_smoke import marked_processes
+from tests.support.tiny_dataset import write_tiny_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = """
+import sys
+from pathlib import Path
+from deploy.demo import steps
+from deploy.demo.__main__ import main
+from deploy.demo.processes import cascada
+
+TRAIN = "import pathlib, sys; pathlib.Path(sys.argv[-1]).mkdir(); print('trained nothing')"
+EXPORT = (
+    "import pathlib, sys; from tests.support.tiny_bundle import write_tiny_bundle;"
+    "write_tiny_bundle(pathlib.Path(sys.argv[-1])); print('wrote tiny-1')"
+)
+quick = {"train": TRAIN, "export": EXPORT}
+steps.cascada = lambda verb, *words: (
+    [sys.executable, "-c", quick[verb], *map(str, words)] if verb in quick else cascada(verb, *words)
+)
+sys.exit(main())
+"""
+LIMIT_S = 60
+
+
+@pytest.fixture
+def program(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    return script
+
+
+@pytest.fixture
+def start(program, tmp_path):
+    data = write_tiny_dataset(tmp_path / "tiny")
+    environment = {
+        **os.environ,
+        "CASCADA_DEMO_DIR": str(tmp_path / "work"),
+        "DEMO_SMOKE": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(port: int) -> Foreground:
+        command = f"exec {sys.executable} {program} --port {port} --data {data}"
+        return Foreground(command, ROOT, environment)
+
+    return run
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_demo_shows_three_calls_serves_and_leaves_nothing(start, tmp_path):
+    port = free_port()
+    with start(port) as demo:
+        shown = "\n".join(demo.until(READY, LIMIT_S))
+        assert re.findall(r"^(\w+) +\d+ s ", shown, re.MULTILINE) == ["train", "export", "serve", "load"]
+        assert re.findall(r"curl -s \S+(/v1/\w+)", shown) == [
+            "/v1/recommend",
+            "/v1/events",
+            "/v1/recommend",
+            "/v1/search",
+        ]
+        assert shown.count("bundle tiny-1, degraded: nothing") == 3
+        assert len(re.findall(r" number \d+ \(\d{4}\)", shown)) > 10
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            assert json.load(answer)["status"] == "ready"
+        demo.interrupt(LIMIT_S)
+    assert marked_processes(str(tmp_path)) == {}
+
+
+def test_the_event_takes_its_item_off_the_list(start):
+    with start(free_port()) as demo:
+        shown = "\n".join(demo.until(READY, LIMIT_S))
+    before, after = (
+        re.findall(r"^ +\d+ +(item-\d+) ", part, re.MULTILINE)
+        for part in re.split(r"^\d\. ", shown, flags=re.M)[1:3]
+    )
+    assert len(before) == len(after) == 6
+    assert before[0] not in after
+
+
+def test_a_second_demo_keeps_what_is_there(start):
+    with start(free_port()) as demo:
+        list(demo.until(READY, LIMIT_S))
+    with start(free_port()) as demo:
+        shown = "\n".join(demo.until(READY, LIMIT_S))
+    assert re.findall(r"^(\w+) +kept ", shown, re.MULTILINE) == ["train", "export"]
+
+
+def test_sigterm_ends_everything_too(start, tmp_path):
+    with start(free_port()) as demo:
+        list(demo.until(READY, LIMIT_S))
+        os.kill(demo.pid, signal.SIGTERM)
+        demo.wait(LIMIT_S)
+    assert marked_processes(str(tmp_path)) == {}
+
+
+def test_a_service_that_dies_ends_the_demo_with_a_sentence(start, tmp_path):
+    with start(free_port()) as demo:
+        list(demo.until(READY, LIMIT_S))
+        (service,) = [pid for pid, words in marked_processes(str(tmp_path)).items() if " serve " in words]
+        os.kill(service, signal.SIGKILL)
+        with pytest.raises(RuntimeError, match="ended with 1"):
+            list(demo.until("never", LIMIT_S))
+        assert any("the service ended" in line for line in demo.lines)
+    assert marked_processes(str(tmp_path)) == {}
+
+
+def test_a_busy_port_is_refused_at_once(start):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with start(taken.getsockname()[1]) as demo, pytest.raises(RuntimeError, match="ended with 1"):
+            list(demo.until(READY, LIMIT_S))
+        assert len(demo.lines) == 1
+        assert "make demo PORT=" in demo.lines[0]
