@@ -78,8 +78,7 @@ class Settings(BaseSettings):
         10, ge=0, description="Time for calls in progress when the service is stopped."
     )
 
-    onnx_threads: int = Field(1, ge=1, description="Threads of one ONNX run.")
-    faiss_threads: int = Field(1, ge=1, description="Threads of one index search.")
+    threads: int = Field(1, ge=1, description="Threads of one ONNX run and of one index search.")
     warmup_requests: int = Field(20, ge=1, description="Requests through the whole cascade before ready.")
     cursor_key: SecretStr = Field(
         SecretStr("cascada"), description="Seals next-page cursors; the same for all replicas."

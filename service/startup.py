@@ -56,7 +56,7 @@ def open_engine(settings: Settings, observer: Observer) -> Engine:
         OperatorError: there is no bundle.
         BundleError: it cannot be trusted; names the file.
     """
-    bundle = Bundle.open(choose_bundle(settings).folder)
+    bundle = Bundle.open(choose_bundle(settings).folder, threads=settings.threads)
     plan = Plan.from_json({**bundle.plan.to_json(), **settings.plan})
     key = settings.cursor_key.get_secret_value().encode()
     return Engine.build(bundle, observer, plan=plan, cursors=Cursors(key))

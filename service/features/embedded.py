@@ -76,7 +76,29 @@ class EmbeddedRedis:
         Raises:
             OperatorError: no binary, the data folder is in use, or the server ended; with its last words.
         """
-        server = find_server()
+        try:
+            self._start(find_server(), timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the server and remove its private folder."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self, server: Path, timeout_s: float) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = self._lock or self._claim_data()
         (self._folder / "redis.sock").unlink(missing_ok=True)
         log = self._folder / "redis.log"
@@ -93,21 +115,6 @@ class EmbeddedRedis:
                 start_new_session=True,
             )
         self._wait(self._process, log, time.monotonic() + timeout_s)
-
-    def stop(self) -> None:
-        """End the server and remove its private folder."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _claim_data(self) -> IO[bytes] | None:
         if self._data is None:
@@ -141,7 +148,6 @@ class EmbeddedRedis:
         while not _accepts(self._folder / "redis.sock"):
             if process.poll() is not None or time.monotonic() > deadline:
                 words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-                self.stop()
                 raise OperatorError(f"redis-server did not start; it said: {words[0]}")
             time.sleep(0.005)
 
