@@ -78,7 +78,8 @@ class Foreground:
                 raise TimeoutError(f"no {text!r} within {seconds:.0f} s") from None
             if line is None:
                 said = "\n".join(self.lines[-5:])
-                raise RuntimeError(f"ended with {self._process.wait()} before it said {text!r}, after:\n{said}")
+                code = self._process.wait()
+                raise RuntimeError(f"ended with {code} before it said {text!r}, after:\n{said}")
             self.lines.append(line)
             yield line
             if text in line:
