@@ -51,7 +51,10 @@ class Examples:
         self._call("/v1/events", {"events": [{"user_id": self.user, "item_id": chosen, "event": kind}]})
         answer = self._call("/v1/recommend", {"user_id": self.user, "count": SHOWN})
         was = {item["item_id"]: rank for rank, item in enumerate(before, start=1)}
-        self._print(answer["items"], moves(was, [item["item_id"] for item in answer["items"]]))
+        now = [item["item_id"] for item in answer["items"]]
+        self._print(answer["items"], "change", moves(was, now))
+        left = "; ".join(self._title(item) for item in was if item not in now)
+        print(f"\n  left the list: {left or 'nothing'}")
         footer(answer)
 
     def search(self) -> None:
@@ -72,12 +75,16 @@ class Examples:
             raise DemoError(f"POST {path} was refused with {answer.status_code}: {answer.text}")
         return dict(answer.json())
 
-    def _print(self, items: Sequence[Mapping[str, Any]], notes: Sequence[str] | None = None) -> None:
-        print()
+    def _print(
+        self, items: Sequence[Mapping[str, Any]], last: str = "found by", notes: Sequence[str] | None = None
+    ) -> None:
+        width = max([4, *(len(item["item_id"]) for item in items)])
+        print(f"\n  {'':2}  {'item':>{width}}  {'title':<{TITLE_WIDTH}}  {'score':>7}  {'pCTR':>6}  {last}")
         for rank, item in enumerate(items, start=1):
             title = shorten(self._title(item["item_id"]))
-            line = f"  {rank:>2}  {item['item_id']:>6}  {title:<{TITLE_WIDTH}}  {numbers(item)}"
-            print(f"{line}  {notes[rank - 1] if notes else ', '.join(item['sources'])}".rstrip())
+            note = notes[rank - 1] if notes else ", ".join(item["sources"])
+            line = f"  {rank:>2}  {item['item_id']:>{width}}  {title:<{TITLE_WIDTH}}  {numbers(item)}  {note}"
+            print(line.rstrip())
 
     def _title(self, item_id: str) -> str:
         row = self._dataset.item_row.get(item_id)
@@ -121,9 +128,9 @@ def curl(url: str, body: Mapping[str, Any]) -> str:
 
 
 def numbers(item: Mapping[str, Any]) -> str:
-    """Score and click probability, where the answer has them."""
+    """Score and click probability, where the answer has one."""
     pctr = item.get("pctr")
-    return f"{item['score']:7.3f}" + ("" if pctr is None else f"  {pctr:6.1%}")
+    return f"{item['score']:7.3f}  {'' if pctr is None else f'{pctr:.1%}':>6}"
 
 
 def shorten(title: str) -> str:

@@ -37,20 +37,20 @@ sys.exit(main())
 LIMIT_S = 60
 
 
-@pytest.fixture
-def program(tmp_path):
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM)
-    return script
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """One work folder for all tests: the first demo trains, the others find its bundle."""
+    return tmp_path_factory.mktemp("demo")
 
 
-@pytest.fixture
-def start(program, tmp_path):
-    data = write_tiny_dataset(tmp_path / "tiny")
+@pytest.fixture(scope="module")
+def start(work):
+    program, data = work / "program.py", write_tiny_dataset(work / "tiny")
+    program.write_text(PROGRAM)
     environment = {
         **os.environ,
-        "CASCADA_DEMO_DIR": str(tmp_path / "work"),
-        "DEMO_SMOKE": str(tmp_path),
+        "CASCADA_DEMO_DIR": str(work / "demo"),
+        "DEMO_SMOKE": str(work),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
@@ -63,67 +63,63 @@ def start(program, tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def first(start, work):
+    """What the first demo printed; it was asked whether it is ready, and ended by Ctrl-C."""
+    port = free_port()
+    with start(port) as demo:
+        shown = "\n".join(demo.until(READY, LIMIT_S))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            assert json.load(answer)["status"] == "ready"
+        demo.interrupt(LIMIT_S)
+    assert marked_processes(str(work)) == {}
+    return shown
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def test_the_demo_shows_three_calls_serves_and_leaves_nothing(start, tmp_path):
-    port = free_port()
-    with start(port) as demo:
-        shown = "\n".join(demo.until(READY, LIMIT_S))
-        assert re.findall(r"^(\w+) +\d+ s ", shown, re.MULTILINE) == ["train", "export", "serve", "load"]
-        assert re.findall(r"curl -s \S+(/v1/\w+)", shown) == [
-            "/v1/recommend",
-            "/v1/events",
-            "/v1/recommend",
-            "/v1/search",
-        ]
-        assert shown.count("bundle tiny-1, degraded: nothing") == 3
-        assert len(re.findall(r" number \d+ \(\d{4}\)", shown)) > 10
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            assert json.load(answer)["status"] == "ready"
-        demo.interrupt(LIMIT_S)
-    assert marked_processes(str(tmp_path)) == {}
+def test_every_step_is_reported(first):
+    assert re.findall(r"^(\w+) +\d+ s ", first, re.MULTILINE) == ["train", "export", "serve", "load"]
 
 
-def test_the_event_takes_its_item_off_the_list(start):
-    with start(free_port()) as demo:
-        shown = "\n".join(demo.until(READY, LIMIT_S))
+def test_the_calls_are_shown_with_their_answers(first):
+    calls = ["recommend", "events", "recommend", "search"]
+    assert re.findall(r"curl -s \S+/v1/(\w+)", first) == calls
+    assert first.count("bundle tiny-1, degraded: nothing") == 3
+    assert len(re.findall(r" number \d+ \(\d{4}\)", first)) > 10
+
+
+def test_the_event_takes_its_item_off_the_list(first):
     before, after = (
         re.findall(r"^ +\d+ +(item-\d+) ", part, re.MULTILINE)
-        for part in re.split(r"^\d\. ", shown, flags=re.M)[1:3]
+        for part in re.split(r"^\d\. ", first, flags=re.MULTILINE)[1:3]
     )
     assert len(before) == len(after) == 6
     assert before[0] not in after
 
 
-def test_a_second_demo_keeps_what_is_there(start):
-    with start(free_port()) as demo:
-        list(demo.until(READY, LIMIT_S))
+def test_a_second_demo_keeps_what_is_there_and_sigterm_ends_it(first, start, work):
     with start(free_port()) as demo:
         shown = "\n".join(demo.until(READY, LIMIT_S))
-    assert re.findall(r"^(\w+) +kept ", shown, re.MULTILINE) == ["train", "export"]
-
-
-def test_sigterm_ends_everything_too(start, tmp_path):
-    with start(free_port()) as demo:
-        list(demo.until(READY, LIMIT_S))
         os.kill(demo.pid, signal.SIGTERM)
         demo.wait(LIMIT_S)
-    assert marked_processes(str(tmp_path)) == {}
+    assert re.findall(r"^(\w+) +kept ", shown, re.MULTILINE) == ["train", "export"]
+    assert marked_processes(str(work)) == {}
 
 
-def test_a_service_that_dies_ends_the_demo_with_a_sentence(start, tmp_path):
+def test_a_service_that_dies_ends_the_demo_with_a_sentence(first, start, work):
     with start(free_port()) as demo:
         list(demo.until(READY, LIMIT_S))
-        (service,) = [pid for pid, words in marked_processes(str(tmp_path)).items() if " serve " in words]
+        (service,) = [pid for pid, words in marked_processes(str(work)).items() if " serve " in words]
         os.kill(service, signal.SIGKILL)
         with pytest.raises(RuntimeError, match="ended with 1"):
             list(demo.until("never", LIMIT_S))
         assert any("the service ended" in line for line in demo.lines)
-    assert marked_processes(str(tmp_path)) == {}
+    assert marked_processes(str(work)) == {}
 
 
 def test_a_busy_port_is_refused_at_once(start):

@@ -111,6 +111,7 @@ def test_after_the_event_the_list_says_what_is_new(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.endswith("was 2") for line in lines)
     assert any("Delta" in line and line.endswith("new") for line in lines)
+    assert "  left the list: The Beta Story" in lines
     assert any("/v1/events" in line for line in lines)
 
 
