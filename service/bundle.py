@@ -1,4 +1,4 @@
-"""A bundle in memory: opened, checked against its manifest and its own recorded answers, and then only read."""
+"""A bundle in memory: opened, checked against its manifest and its recorded answers, then only read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import artifacts
-from models.artifacts import BundleError, Manifest, StringColumn, read_manifest, verify
+from models.artifacts import BundleError, Manifest, StringColumn, read_manifest
 from models.graph import Graph
 from models.plan import Plan
 from models.schema import Schema
-from ranking.calibration import Calibrator, open_calibrator
+from ranking.calibration import Calibrator, calibrator_from_json
 from retrieval.index import VectorIndex, open_index
 from retrieval.interests import InterestModel
 from retrieval.lexical import LexicalIndex
@@ -60,15 +60,17 @@ class Bundle:
     _interest_models: dict[str, InterestModel] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def open(cls, folder: Path, *, verify_hashes: bool = True, threads: int = 1) -> Bundle:
+    def open(cls, folder: Path, *, verify: bool = True, threads: int = 1) -> Bundle:
         """Open a bundle folder; `threads` bounds each ONNX run and each index search.
 
+        `verify` False skips the hashes, which read every byte, and nothing else.
+
         Raises:
-            BundleError: a file is missing, differs from its hash, cannot be read or does not fit the others, or a
+            BundleError: a file is missing, differs from its hash, cannot be read or does not fit the
+            others, or a
                 graph does not repeat its recorded answers; the message names the file or the tensor.
         """
-        manifest = verify(folder) if verify_hashes else read_manifest(folder)
-        _check_listed(folder, manifest)
+        manifest = _verified(folder) if verify else read_manifest(folder)
         bundle = cls(
             folder=folder,
             manifest=manifest,
@@ -99,7 +101,7 @@ class Bundle:
             preranker=Graph.open(folder / artifacts.PRERANKER, threads=threads),
             ranker=Graph.open(folder / artifacts.RANKER, threads=threads),
             item_towers=Graph.open(folder / artifacts.ITEM_TOWERS, threads=threads),
-            calibrator=open_calibrator(folder / artifacts.CALIBRATOR),
+            calibrator=_calibrator(folder),
         )
         bundle._check_sizes()
         check_parity(folder / artifacts.PARITY, bundle.graphs)
@@ -161,12 +163,14 @@ class Bundle:
             )
 
 
-def _check_listed(folder: Path, manifest: Manifest) -> None:
-    """Refuse files that no hash vouches for."""
+def _verified(folder: Path) -> Manifest:
+    """Compare all files with their hashes, and refuse one that no hash vouches for."""
+    manifest = artifacts.verify(folder)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
         if name != artifacts.MANIFEST and name not in manifest.files:
             raise BundleError(f"{path}: not listed in {artifacts.MANIFEST}, so nothing vouches for it")
+    return manifest
 
 
 def _schema(folder: Path, manifest: Manifest) -> Schema:
@@ -186,6 +190,14 @@ def _plan(folder: Path) -> Plan:
         return Plan.from_json(_json(path)["plan"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: not a plan that this version reads: {error!r}") from error
+
+
+def _calibrator(folder: Path) -> Calibrator:
+    path = folder / artifacts.CALIBRATOR
+    try:
+        return calibrator_from_json(_json(path))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BundleError(f"{path}: not a calibrator that this version reads: {error}") from error
 
 
 def _json(path: Path) -> Any:

@@ -21,7 +21,8 @@ def check_parity(path: Path, graphs: Mapping[str, Graph]) -> None:
     """Run every graph on its recorded inputs and compare; keys are "<graph>/<input or output>".
 
     Raises:
-        BundleError: names the first tensor that is not recorded, or differs by more than rtol 1e-3, atol 1e-4.
+        BundleError: names the first tensor that is not recorded, or differs by more than rtol 1e-3, atol
+        1e-4.
     """
     recorded = _read(path)
     for name, graph in graphs.items():

@@ -1,7 +1,9 @@
-"""THE list of stages, in order. Start here: an answer is these lists, run from top to bottom by `Cascade.run`.
+"""THE list of stages, in order. Start here: an answer is these lists, run from top to bottom by
+`Cascade.run`.
 
-Each cascade is: hydrators (the user, once) -> sources (candidates) -> filters (what may not be shown) -> rounds (score
-all, keep some: to `plan.candidates`, to `plan.ranked`, to the page). Pure: nothing is read from disk, nothing remembered.
+Each cascade is: hydrators (the user, once) -> sources (candidates) -> filters (what may not be shown) ->
+rounds (score all, keep some: to `plan.candidates`, to `plan.ranked`, to the page). Pure: nothing is read
+from disk, nothing remembered.
 """
 
 from __future__ import annotations
@@ -49,9 +51,7 @@ SIMILAR_PERSONAL = 0.1
 """Weight of the user's own order in a similar list; a perfect likeness counts 1."""
 
 
-def assemble(
-    plan: Plan, bundle: Bundle, catalogue: Catalogue, observer: Observer
-) -> Mapping[Kind, Cascade]:
+def assemble(plan: Plan, bundle: Bundle, catalogue: Catalogue, observer: Observer) -> Mapping[Kind, Cascade]:
     """The cascades of every kind over one bundle and one snapshot of its catalogue.
 
     Raises:
@@ -76,8 +76,13 @@ def recommend(parts: _Parts) -> Cascade:
         rounds=(
             Round("retrieve", (), AsTheyCame(), plan.candidates),
             Round("prerank", (*parts.cross(), parts.prerank()), Best("prerank"), plan.ranked),
-            Round("rank", (parts.rank(), parts.calibrate(), Boost("pctr")), Best("score", ("rank",)), plan.ranked),
-            Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=plan.diversity), None, optional=True),
+            Round(
+                "rank",
+                (parts.rank(), parts.calibrate(), Boost("pctr")),
+                Best("score", ("rank",)),
+                plan.ranked,
+            ),
+            Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=plan.diversity), None),
         ),
         shares=plan.quotas,
         observer=parts.observer,
@@ -94,7 +99,12 @@ def search(parts: _Parts) -> Cascade:
         filters=parts.filters(),
         rounds=(
             Round("retrieve", (), AsTheyCame(), plan.candidates),
-            Round("prerank", (*parts.cross(), parts.prerank(), Matching()), Best("relevance", ("prerank",)), plan.ranked),
+            Round(
+                "prerank",
+                (*parts.cross(), parts.prerank(), Matching()),
+                Best("relevance", ("prerank",)),
+                plan.ranked,
+            ),
             Round(
                 "rank",
                 (parts.rank(), parts.calibrate(), Blend(SEARCH_PERSONAL), Boost("blend")),
@@ -128,7 +138,7 @@ def similar(parts: _Parts) -> Cascade:
                 Best("score", ("rank",)),
                 plan.ranked,
             ),
-            Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=0.0), None, optional=True),
+            Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=0.0), None),
         ),
         shares={"together": 1.0, "nearby": 1.0},
         observer=parts.observer,

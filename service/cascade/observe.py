@@ -23,7 +23,7 @@ class Observer(Protocol):
         """A filter ruled out `count` candidates (not called for none)."""
 
     def on_degraded(self, cascade: str, stage: str, reason: str, error: BaseException | None) -> None:
-        """A fallback was taken, because the stage "failed", its "deadline" passed or its "input" is missing."""
+        """A fallback was taken: the stage "failed", its "deadline" passed or its "input" is missing."""
 
     def on_nonfinite(self, cascade: str, stage: str, count: int) -> None:
         """A scorer gave `count` values that are not finite (not all of them, which is a failure)."""

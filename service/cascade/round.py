@@ -10,16 +10,12 @@ from service.cascade.stages import Scorer, Selector
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Score every candidate, then keep the `size` best (None = the page: as many as the query wants).
-
-    Past the deadline an `optional` round keeps the previous order.
-    """
+    """Score every candidate, then keep the `size` best (None = the page: as many as the query wants)."""
 
     name: str
     scorers: tuple[Scorer, ...]
     selector: Selector
     size: int | None
-    optional: bool = False
 
     def size_for(self, query: Query) -> int:
         """How many candidates this query keeps; quality scales it, but never below the page."""

@@ -81,6 +81,7 @@ class Run:
             len(batch),
             lambda: contracts.scores(stage, stage.score(self._query, batch), len(batch)),
             len,
+            optional=stage.optional,
         )
         if scores is None:
             return batch.with_column(stage.name, np.full(len(batch), np.nan, np.float32))
@@ -99,7 +100,7 @@ class Run:
                 one.selector, one.selector.pick(self._query, batch, size), len(batch), size
             ),
             len,
-            optional=one.optional,
+            optional=False,
         )
         if picked is None:
             picked = np.arange(min(size, len(batch)))

@@ -51,6 +51,10 @@ class Filter(Stage, Protocol):
 class Scorer(Stage, Protocol):
     """Scores candidates; the runner stores the vector as the column `name`. Falls back to a column of NaN."""
 
+    @property
+    def optional(self) -> bool:
+        """Whether it is left out when the deadline has passed: True for what takes time."""
+
     def score(self, query: Query, batch: Candidates) -> NDArray[np.float32]:
         """[N] finite floats, higher is better; non-finite values sort last."""
 

@@ -76,6 +76,7 @@ class Scores:
     name: str
     of: Callable[[Candidates], Any]
     requires: tuple[str, ...] = ()
+    optional: bool = False
 
     def score(self, query: Query, batch: Candidates) -> Any:
         return self.of(batch)

@@ -34,7 +34,7 @@ def write_tiny_bundle(folder: Path, version: str = "tiny-1", created: str = "202
         _write_graphs(temporary)
         write_json(temporary / artifacts.SCHEMA, SCHEMA.to_json())
         write_json(temporary / artifacts.SERVING, {"plan": PLAN.to_json()})
-        write_json(temporary / artifacts.CALIBRATOR, {"kind": "identity"})
+        write_json(temporary / artifacts.CALIBRATOR, {"kind": "platt", "slope": 1.0, "intercept": 0.0})
         _write_parity(temporary)
         write_manifest(
             temporary,
@@ -135,5 +135,3 @@ def _example(wanted: Any, rng: np.random.Generator) -> NDArray[Any]:
     if wanted.type == "tensor(bool)":
         return np.ones(shape, bool)
     return rng.integers(0, 3, shape)
-
-

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from retrieval.user_tower import UserTower
 from service.cascade.query import Query
 
@@ -18,6 +20,12 @@ class UserVector:
     requires: ClassVar[tuple[str, ...]] = ()
 
     def hydrate(self, query: Query) -> Query:
-        """Fill `state.vector`."""
+        """Fill `state.vector`.
+
+        Raises:
+            ArithmeticError: the tower's answer is not finite.
+        """
         vector = self.tower.encode(query.user.history, query.user.profile[None])
+        if not np.isfinite(vector).all():
+            raise ArithmeticError("the user vector is not finite")
         return replace(query, state=replace(query.state, vector=vector))

@@ -25,6 +25,7 @@ class Boost:
     base: str
     name: ClassVar[str] = "score"
     requires: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Boosted scores [N]."""

@@ -25,6 +25,7 @@ class Tower:
     catalogue: Catalogue
     name: ClassVar[str] = "tower"
     requires: ClassVar[tuple[str, ...]] = ("user_tower",)
+    optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Inner products [N]."""
@@ -39,6 +40,7 @@ class Interest:
     catalogue: Catalogue
     name: ClassVar[str] = "interest"
     requires: ClassVar[tuple[str, ...]] = ("user_interests",)
+    optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Greatest inner products [N]."""
@@ -54,6 +56,7 @@ class SimilarToRecent:
     plan: Plan
     name: ClassVar[str] = "similar"
     requires: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Sums [N]."""
@@ -72,6 +75,7 @@ class Popularity:
     catalogue: Catalogue
     name: ClassVar[str] = "popular"
     requires: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Logarithms [N]."""

@@ -20,6 +20,7 @@ class PreRank:
     preranker: PreRanker
     name: ClassVar[str] = "prerank"
     requires: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[bool] = True
 
     def score(self, query: Query, batch: Candidates) -> NDArray[np.float32]:
         """Inner products [N]."""

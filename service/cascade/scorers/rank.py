@@ -21,6 +21,7 @@ class Rank:
     ranker: Ranker
     name: ClassVar[str] = "rank"
     requires: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[bool] = True
 
     def score(self, query: Query, batch: Candidates) -> NDArray[np.float32]:
         """Logits [N]."""

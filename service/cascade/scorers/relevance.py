@@ -23,6 +23,7 @@ class Matching:
 
     name: ClassVar[str] = "relevance"
     requires: ClassVar[tuple[str, ...]] = ("lexical",)
+    optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Relative scores [N] in 0..1."""
@@ -31,12 +32,13 @@ class Matching:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Likeness to the anchor: the mean of the cosine and of the item-to-item similarity relative to the best."""
+    """Likeness to the anchor: the mean of the cosine and of the relative item-to-item similarity."""
 
     neighbours: Neighbours
     catalogue: Catalogue
     name: ClassVar[str] = "relevance"
     requires: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Likeness [N] in 0..1; a negative cosine counts 0."""
@@ -62,6 +64,7 @@ class Blend:
     weight: float
     name: ClassVar[str] = "blend"
     requires: ClassVar[tuple[str, ...]] = ("relevance",)
+    optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Blended scores [N], not negative."""

@@ -26,7 +26,7 @@ _NEW_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class InterestSearch:
-    """kNN-Embed: one batched search with all interest queries; items that came after the bundle by exact search."""
+    """kNN-Embed: one batched search with all interest queries, and an exact one among newer items."""
 
     index: VectorIndex
     catalogue: Catalogue
@@ -35,7 +35,7 @@ class InterestSearch:
     requires: ClassVar[tuple[str, ...]] = ("user_interests",)
 
     def fetch(self, query: Query) -> Candidates:
-        """`score` is the best interest query . item; `interest_index` the interest that brought the item in."""
+        """`score` is the best interest query . item, `interest_index` the interest that found it."""
         interests = query.state.interests
         assert interests is not None
         wanted = self.size + len(barred(query))
@@ -63,7 +63,11 @@ class InterestSearch:
         first, last = self.index.size, len(self.catalogue)
         if first == last:
             return []
-        return [self._among(np.arange(first, last, dtype=np.int32), interests, max(1, round(self.size * _NEW_SHARE)))]
+        return [
+            self._among(
+                np.arange(first, last, dtype=np.int32), interests, max(1, round(self.size * _NEW_SHARE))
+            )
+        ]
 
     def _among(self, rows: Rows, interests: Interests, wanted: int) -> Retrieved:
         vectors = self.catalogue.items.take(rows)

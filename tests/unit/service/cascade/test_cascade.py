@@ -270,17 +270,21 @@ def test_past_the_deadline_the_cheap_answer_comes_in_time() -> None:
     one = cascade(
         hydrators=(Hydrates("user", lambda query: query),),
         filters=(),
-        rounds=(
-            Round("rank", (Scores("rank", fails), BY_ROW), Best("rank"), 10),
-            Round("diversity", (), Picks("diversity", fails), None, optional=True),
-        ),
+        rounds=(Round("rank", (Scores("rank", fails, optional=True), BY_ROW), Best("score"), None),),
         clock=lambda: float(next(now)),
     )
     outcome = one.run(a_query(deadline=0.5))
 
-    assert outcome.rows.tolist() == [1, 2, 3, 4]
-    assert outcome.degraded == ("user", "b", "rank", "score", "diversity")
+    assert outcome.rows.tolist() == [4, 3, 2, 1]
+    assert outcome.degraded == ("user", "b", "rank")
     assert {reason for _, reason in notes(one).fallbacks} == {"deadline"}
+
+
+def test_a_selector_that_fails_leaves_the_order_before_it() -> None:
+    outcome = cascade(filters=(), rounds=(Round("rank", (), Picks("best", fails), 2),)).run(a_query(count=2))
+
+    assert outcome.rows.tolist() == [1, 3]
+    assert outcome.degraded == ("best",)
 
 
 def test_past_the_deadline_a_source_still_runs_while_there_is_no_candidate() -> None:

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models import artifacts
+from models.artifacts import BundleError, write_json
+from service.bundle import Bundle
+from tests.support.tiny_bundle import PLAN, reseal, write_tiny_bundle
+from tests.support.tiny_world import DIM, ITEMS, SCHEMA
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_tiny_bundle(tmp_path)
+
+
+def rewrite(folder: Path, name: str, change: Callable[[Any], Any]) -> None:
+    raw = json.loads((folder / name).read_bytes())
+    write_json(folder / name, change(raw))
+
+
+def test_a_whole_bundle_opens(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+
+    assert bundle.version == "tiny-1"
+    assert bundle.schema == SCHEMA
+    assert bundle.plan == PLAN
+    assert bundle.item_vectors.shape == (ITEMS, DIM + 1)
+    assert len(bundle.item_ids) == ITEMS
+
+
+def test_large_arrays_are_mapped_not_read(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+
+    for array in (bundle.item_vectors, bundle.popularity, bundle.neighbours.rows, bundle.snapshot.vectors):
+        assert isinstance(array.base, np.memmap)
+        assert not array.flags.writeable
+
+
+def test_a_flipped_bit_is_found(folder: Path) -> None:
+    path = folder / artifacts.ITEM_VECTORS
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+
+    with pytest.raises(BundleError, match=r"item_vectors.npy: sha256 is [0-9a-f]{64}.*says [0-9a-f]{64}"):
+        Bundle.open(folder)
+
+
+def test_a_file_cut_short_is_found(folder: Path) -> None:
+    path = folder / artifacts.INDEX
+    path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(BundleError, match=r"index\.faiss"):
+        Bundle.open(folder)
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / artifacts.RANKER).unlink()
+
+    with pytest.raises(BundleError, match=r"ranker\.onnx: missing"):
+        Bundle.open(folder)
+
+
+def test_a_file_that_nothing_vouches_for_is_refused(folder: Path) -> None:
+    (folder / "more.npy").write_bytes(b"?")
+
+    with pytest.raises(BundleError, match=r"more\.npy"):
+        Bundle.open(folder)
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"no manifest\.json"):
+        Bundle.open(tmp_path)
+
+
+def test_another_schema_than_the_manifests_is_refused(folder: Path) -> None:
+    rewrite(folder, artifacts.SCHEMA, lambda raw: {**raw, "history_length": 21})
+    reseal(folder)
+
+    with pytest.raises(BundleError, match=r"schema\.json: schema hash"):
+        Bundle.open(folder)
+
+
+def test_a_schema_of_another_version_is_refused(folder: Path) -> None:
+    rewrite(folder, artifacts.SCHEMA, lambda raw: {"fields": []})
+    reseal(folder)
+
+    with pytest.raises(BundleError, match=r"schema\.json: not a schema"):
+        Bundle.open(folder)
+
+
+def test_an_unknown_plan_key_is_refused(folder: Path) -> None:
+    rewrite(folder, artifacts.SERVING, lambda raw: {"plan": {**raw["plan"], "magic": 1}})
+    reseal(folder)
+
+    with pytest.raises(BundleError, match=r"serving\.json.*magic"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        artifacts.ITEM_CREATED,
+        artifacts.ITEM_AVAILABLE,
+        artifacts.PRERANK_VECTORS,
+        artifacts.RANK_VECTORS,
+        artifacts.ASSIGNMENT,
+        artifacts.NEIGHBOUR_ROWS,
+    ],
+)
+def test_tables_of_other_items_are_refused(folder: Path, name: str) -> None:
+    np.save(folder / name, np.load(folder / name)[:-1])
+    reseal(folder)
+
+    with pytest.raises(BundleError, match=f"{name}: {ITEMS - 1} items"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize(
+    "tensor", ["user_tower/user", "preranker/interests", "ranker/logit", "item_towers/rank"]
+)
+def test_a_graph_that_answers_otherwise_is_refused_by_tensor(folder: Path, tensor: str) -> None:
+    with np.load(folder / artifacts.PARITY) as archive:
+        recorded = dict(archive)
+    recorded[tensor] = recorded[tensor] * 1.01 + 0.01
+    np.savez(folder / artifacts.PARITY, **recorded)
+    reseal(folder)
+
+    with pytest.raises(BundleError, match=f"parity.npz: {tensor} differs"):
+        Bundle.open(folder)
+
+
+def test_a_graph_without_recorded_answers_is_refused(folder: Path) -> None:
+    with np.load(folder / artifacts.PARITY) as archive:
+        recorded = {key: value for key, value in archive.items() if not key.startswith("ranker/")}
+    np.savez(folder / artifacts.PARITY, **recorded)
+    reseal(folder)
+
+    with pytest.raises(BundleError, match="no recorded ranker/"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [artifacts.PARITY, artifacts.ITEM_VECTORS, artifacts.USER_TOWER, artifacts.INDEX, artifacts.CALIBRATOR],
+)
+def test_rubbish_with_the_right_hash_is_refused_by_file(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"rubbish")
+    reseal(folder)
+
+    with pytest.raises(BundleError, match=name):
+        Bundle.open(folder)
+
+
+def test_the_interest_model_is_made_once_per_plan(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+
+    assert bundle.interest_model(bundle.plan) is bundle.interest_model(bundle.plan)
