@@ -17,9 +17,10 @@ MAX_ID = 256
 """Longest id in characters."""
 MAX_TIME_MS = 253_402_300_799_999
 """End of the year 9999."""
+LARGEST = float(np.finfo(np.float32).max)
 TIME_UNITS = ("ms", "s", "iso")
 
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _CONTROL = "[\u0000-\u001f\u007f-\u009f]"
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -41,12 +42,11 @@ class CheckedTable:
         """Arrow strings [n]; an id is 1 to `MAX_ID` characters, none of them a control character."""
         values = self._strings(column)
         if required:
-            self._reject(column, _mask(pc.is_null(values)), "missing")
-        self._reject(
-            column, _mask(pc.match_substring_regex(values, _CONTROL)), "control character in an id", values
-        )
+            self.reject(column, _mask(pc.is_null(values)), "missing")
+        control = _mask(pc.match_substring_regex(values, _CONTROL))
+        self.reject(column, control, "control character in an id")
         too_long = _mask(pc.greater(pc.utf8_length(values), MAX_ID))
-        self._reject(column, too_long, f"id longer than {MAX_ID} characters", values)
+        self.reject(column, too_long, f"id longer than {MAX_ID} characters")
         return values
 
     def unique_ids(self, column: str) -> Any:
@@ -57,7 +57,7 @@ class CheckedTable:
         first = np.unique(codes[rows], return_index=True)[1]
         repeated = self.good.copy()
         repeated[rows[first]] = False
-        self._reject(column, repeated, "duplicate id", values)
+        self.reject(column, repeated, "duplicate id")
         return values
 
     def texts(self, column: str) -> list[str | None]:
@@ -76,35 +76,22 @@ class CheckedTable:
         return [list(dict.fromkeys(m.strip() for m in members if m.strip())) or None for members in split]
 
     def numbers(self, column: str, required: bool = False) -> NDArray[np.float64]:
-        """Finite numbers [n], NaN where the cell is empty."""
+        """Finite numbers [n] within float32's range; NaN where the cell is empty or bad."""
         cells = self._column(column)
-        missing = _mask(pc.is_null(cells))
-        if required:
-            self._reject(column, missing, "missing")
-        if pa.types.is_floating(cells.type) or pa.types.is_integer(cells.type):
-            values = cells.cast(pa.float64(), safe=False)
-        else:
-            text = self._strings(column)
-            legible = pc.match_substring_regex(text, _NUMBER)
-            self._reject(column, ~_mask(legible) & ~missing, "not a finite number", text)
-            legal = pc.if_else(pc.fill_null(legible, False), pc.utf8_trim_whitespace(text), None)
-            # Arrow refuses the plus sign that the pattern allows.
-            values = pc.replace_substring_regex(legal, r"^\+", "").cast(pa.float64())
-        numbers: NDArray[np.float64] = values.to_numpy(zero_copy_only=False).astype(np.float64)
-        if pa.types.is_floating(cells.type):
-            # In Parquet, NaN is how many a writer says null.
-            missing = missing | np.isnan(numbers)
-            if required:
-                self._reject(column, missing, "missing")
-        self._reject(column, ~np.isfinite(numbers) & ~missing & self.good, "not a finite number", cells)
-        return numbers
+        numbers = self._parsed(column)
+        # In Parquet, NaN is how many a writer says null.
+        missing = np.isnan(numbers) if pa.types.is_floating(cells.type) else _mask(pc.is_null(cells))
+        self.reject(column, missing & required, "missing")
+        wrong = ~(np.abs(numbers) <= LARGEST) & ~missing
+        self.reject(column, wrong, "not a finite number")
+        return np.where(wrong, np.nan, numbers)
 
     def integers(self, column: str, absent: int, required: bool = False) -> NDArray[np.int64]:
         """Whole numbers [n] from 0, `absent` where the cell is empty."""
         numbers = self.numbers(column, required)
         given = ~np.isnan(numbers)
         wrong = given & ((numbers != np.floor(numbers)) | (numbers < 0) | (numbers > 2**53))
-        self._reject(column, wrong & self.good, "not a whole number from 0", self._column(column))
+        self.reject(column, wrong, "not a whole number from 0")
         return np.where(given & ~wrong, np.nan_to_num(numbers), absent).astype(np.int64)
 
     def times(self, column: str, unit: str, required: bool = True) -> NDArray[np.int64]:
@@ -113,7 +100,7 @@ class CheckedTable:
         if pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type):
             cells = cells.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())
             missing = _mask(pc.is_null(cells))
-            self._reject(column, missing & required, "missing")
+            self.reject(column, missing & required, "missing")
             return self._in_range(column, pc.fill_null(cells, 0).to_numpy(), missing)
         if unit == "iso":
             return self._iso_times(column, required)
@@ -129,32 +116,52 @@ class CheckedTable:
             return _mask(cells, default)
         text = self._strings(column)
         read = [_FLAGS.get(value.strip().lower()) if value else default for value in text.to_pylist()]
-        self._reject(
-            column, np.array([value is None for value in read], bool), "neither true nor false", text
-        )
+        self.reject(column, np.array([value is None for value in read], bool), "neither true nor false")
         return np.array([bool(value) for value in read], bool)
 
     def reject(self, column: str, wrong: Mask, reason: str) -> None:
-        """Note that the rows where `wrong` [n] is true are bad because of that column."""
-        self._reject(column, wrong, reason, self._strings(column))
+        """Note that the rows where `wrong` [n] is true are bad because of what that column holds."""
+        rows = np.flatnonzero(wrong)
+        self.good[rows] = False
+        if not len(rows):
+            return
+        shown = self._strings(column).take(pa.array(rows[:LISTED])).to_pylist()
+        for row, value in zip(rows[:LISTED].tolist(), shown, strict=True):
+            found = "" if value is None else f": {_shorten(value)}"
+            cell = BadCell(self._table.path, int(self._table.lines[row]), column, reason + found)
+            self._problems.cells.append(cell)
 
     def finish(self) -> Mask:
         """Count the bad rows; returns `good`."""
         self._problems.rows += int(len(self.good) - np.count_nonzero(self.good))
         return self.good
 
+    def _parsed(self, column: str) -> NDArray[np.float64]:
+        """Numbers as they stand, NaN where there is none."""
+        cells = self._column(column)
+        if pa.types.is_floating(cells.type) or pa.types.is_integer(cells.type):
+            values = cells.cast(pa.float64(), safe=False)
+        else:
+            text = pc.utf8_trim_whitespace(self._strings(column))
+            legible = pc.fill_null(pc.match_substring_regex(text, _NUMBER), False)
+            # Arrow refuses the plus sign that the pattern allows.
+            plain = pc.replace_substring_regex(text, r"^\+", "")
+            values = pc.if_else(legible, plain, None).cast(pa.float64())
+        numbers: NDArray[np.float64] = values.to_numpy(zero_copy_only=False).astype(np.float64)
+        return numbers
+
     def _iso_times(self, column: str, required: bool) -> NDArray[np.int64]:
         text = self._strings(column)
         missing = _mask(pc.is_null(text))
-        self._reject(column, missing & required, "missing")
+        self.reject(column, missing & required, "missing")
         read = [_iso_ms(value) if value else 0 for value in text.to_pylist()]
         wrong = np.array([value is None for value in read], bool)
-        self._reject(column, wrong, "not an ISO 8601 time", text)
+        self.reject(column, wrong, "not an ISO 8601 time")
         return self._in_range(column, np.array([value or 0 for value in read], np.int64), missing | wrong)
 
     def _in_range(self, column: str, time_ms: NDArray[np.int64], exempt: Mask) -> NDArray[np.int64]:
-        wrong = ((time_ms < 0) | (time_ms > MAX_TIME_MS)) & ~exempt & self.good
-        self._reject(column, wrong, "before 1970 or after 9999; check the unit", self._column(column))
+        wrong = ((time_ms < 0) | (time_ms > MAX_TIME_MS)) & ~exempt
+        self.reject(column, wrong, "before 1970 or after 9999; check the unit")
         return time_ms
 
     def _column(self, column: str) -> Any:
@@ -170,16 +177,6 @@ class CheckedTable:
                 f"{self._table.path}: column {column!r} cannot be read as text: {error}"
             ) from error
         return pc.if_else(pc.equal(text, ""), None, text)
-
-    def _reject(self, column: str, wrong: Mask, reason: str, cells: Any = None) -> None:
-        rows = np.flatnonzero(wrong)
-        if not len(rows):
-            return
-        self.good[rows] = False
-        for row in rows[:LISTED].tolist():
-            shown = "" if cells is None else f": {_shorten(cells[row].as_py())}"
-            line = int(self._table.lines[row])
-            self._problems.cells.append(BadCell(self._table.path, line, column, reason + shown))
 
 
 def _mask(values: Any, default: bool = False) -> Mask:

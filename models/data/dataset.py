@@ -34,7 +34,7 @@ from models.data.tables import find_table, read_header
 from models.data.vocabulary import build_schema
 from models.schema import FieldKind
 
-__all__ = ["Dataset", "Impressions", "build_schema", "is_canonical", "load_dataset", "write_dataset"]
+__all__ = ["Dataset", "Impressions", "build_schema", "load_dataset", "write_dataset"]
 
 DATASET_TOML = "dataset.toml"
 
@@ -45,11 +45,6 @@ _ARROW = {
     FieldKind.NUMBER: pa.float64(),
 }
 _FIELDS = {"items": "item_fields", "users": "user_fields"}
-
-
-def is_canonical(folder: Path) -> bool:
-    """Whether the folder says of itself that it is a canonical data set."""
-    return (folder / DATASET_TOML).is_file()
 
 
 def load_dataset(folder: str | Path) -> Dataset:

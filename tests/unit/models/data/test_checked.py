@@ -64,7 +64,7 @@ def test_numbers_are_read_and_the_empty_cell_is_nan():
     assert not problems.cells
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-inf", "1e999", "0x10", "1,5", "1_000", "abc", "--1"])
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-inf", "1e999", "1e39", "0x10", "1,5", "1_000", "abc", "--1"])
 def test_what_is_no_finite_number_is_bad(text):
     table, problems = checked(["1", text])
     table.numbers("c")
@@ -150,6 +150,13 @@ def test_a_row_with_two_bad_columns_counts_once():
     table.finish()
     assert problems.rows == 1
     assert len(problems.cells) == 2
+
+
+def test_a_column_of_a_strange_type_is_bad_rows_and_no_crash():
+    table, problems = checked([1, 2], pa.timestamp("ns"))
+    table.numbers("c")
+    assert not table.good.any()
+    assert "1970-01-01" in reasons(problems)[2]
 
 
 def test_a_missing_column_lists_those_that_are_there():
