@@ -64,7 +64,9 @@ def test_numbers_are_read_and_the_empty_cell_is_nan():
     assert not problems.cells
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-inf", "1e999", "1e39", "0x10", "1,5", "1_000", "abc", "--1"])
+@pytest.mark.parametrize(
+    "text", ["NaN", "Infinity", "-inf", "1e999", "1e39", "0x10", "1,5", "1_000", "abc", "--1"]
+)
 def test_what_is_no_finite_number_is_bad(text):
     table, problems = checked(["1", text])
     table.numbers("c")
