@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from service.cascade.candidates import Candidates
-from service.cascade.merge import merge
 from service.cascade.observe import NullObserver, Observer
 from service.cascade.query import Outcome, Query
 from service.cascade.round import Round
@@ -68,8 +67,7 @@ class Cascade:
             batch = run.fetch(source, late=any(len(other) for other in found.values()))
             if batch is not None:
                 found[source.name] = batch
-        batch = merge(found, self.source_names, self.shares)
-        run.count_sources(found, batch)
+        batch = run.merge(found, self.source_names, self.shares)
         for one in self.filters:
             batch = run.filter(one, batch)
         _show(trace, "filter", batch)

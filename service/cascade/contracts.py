@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.cascade.candidates import Candidates
+from service.cascade.membership import has_twice
 from service.cascade.query import Query
 from service.cascade.stages import Stage
 from service.errors import ContractViolation
@@ -33,7 +34,7 @@ def candidates(stage: Stage, result: Any) -> Candidates:
     if "score" not in result.columns:
         raise ContractViolation(stage.name, "proposed candidates without a column 'score'")
     _vector(stage, result["score"], np.float32, len(result))
-    if len(np.unique(result.rows)) != len(result):
+    if has_twice(result.rows):
         raise ContractViolation(stage.name, "proposed an item twice")
     return result
 
@@ -63,7 +64,7 @@ def positions(stage: Stage, result: Any, count: int, size: int) -> NDArray[np.in
         raise ContractViolation(stage.name, f"picked {len(result)} candidates, at most {size} were wanted")
     if len(result) and (result.min() < 0 or result.max() >= count):
         raise ContractViolation(stage.name, f"picked a position outside 0..{count - 1}")
-    if len(np.unique(result)) != len(result):
+    if has_twice(result):
         raise ContractViolation(stage.name, "picked a candidate twice")
     return result
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from service.cascade.membership import is_among
 from service.cascade.query import Query, Rows
 from service.catalogue import Catalogue
 
@@ -21,7 +22,7 @@ def barred(query: Query) -> Rows:
 
 def eligible(query: Query, catalogue: Catalogue, rows: Rows) -> NDArray[np.bool_]:
     """Rows [N] that are available, allowed by the caller's rule and not barred."""
-    allowed = catalogue.available[rows] & ~np.isin(rows, barred(query))
+    allowed = catalogue.available[rows] & ~is_among(rows, barred(query))
     return allowed if query.rule is None else allowed & query.rule[rows]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from retrieval.order import descending
 from service.cascade import contracts
 from service.cascade.candidates import Candidates
-from service.cascade.merge import proposed_alone
+from service.cascade.merge import merge, proposed_alone
 from service.cascade.observe import Observer
 from service.cascade.query import Fate, Outcome, Query
 from service.cascade.round import Round
@@ -52,11 +52,19 @@ class Run:
             optional=late,
         )
 
-    def count_sources(self, found: Mapping[str, Candidates], merged: Candidates) -> None:
-        """Report how much each source added."""
-        alone = merged.rows[proposed_alone(merged["sources"])]
+    def merge(
+        self, found: Mapping[str, Candidates], names: tuple[str, ...], shares: Mapping[str, float]
+    ) -> Candidates:
+        """One batch of what the sources proposed."""
+        started = self._clock()
+        merged = merge(found, names, shares)
+        proposed = sum(len(batch) for batch in found.values())
+        self._report("merge", "sources", started, proposed, len(merged))
+        alone = merged["sources"][proposed_alone(merged["sources"])]
         for name, batch in found.items():
-            self._observer.on_source(self._cascade, name, len(batch), int(np.isin(batch.rows, alone).sum()))
+            unique = int(np.count_nonzero(alone >> names.index(name) & 1))
+            self._observer.on_source(self._cascade, name, len(batch), unique)
+        return merged
 
     def filter(self, stage: Filter, batch: Candidates) -> Candidates:
         """The candidates that the filter keeps; its failure is the request's."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.cascade.candidates import Candidates
+from service.cascade.membership import is_among
 from service.cascade.query import Query
 
 
@@ -21,5 +22,5 @@ class Excluded:
 
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """True = not excluded."""
-        keep: NDArray[np.bool_] = ~np.isin(batch.rows, query.exclude)
+        keep = ~is_among(batch.rows, query.exclude)
         return keep if query.anchor is None else keep & (batch.rows != query.anchor)

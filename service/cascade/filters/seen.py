@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.cascade.candidates import Candidates
+from service.cascade.membership import is_among
 from service.cascade.query import Query
 
 
@@ -23,7 +24,7 @@ class Seen:
         """True = not seen."""
         if query.include_seen:
             return np.ones(len(batch), bool)
-        return ~np.isin(batch.rows, query.user.rows)
+        return ~is_among(batch.rows, query.user.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +36,4 @@ class Shown:
 
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """True = not on an earlier page."""
-        return ~np.isin(batch.rows, query.shown)
+        return ~is_among(batch.rows, query.shown)

@@ -10,6 +10,7 @@ import numpy as np
 from retrieval.lexical import LexicalIndex
 from service.cascade.candidates import Candidates
 from service.cascade.eligible import barred, eligible
+from service.cascade.membership import is_among
 from service.cascade.query import Query
 from service.catalogue import Catalogue
 
@@ -32,7 +33,7 @@ class Lexical:
         text = query.text or ""
         wanted = self.size * (1 if query.rule is None else _UNDER_RULE) + len(barred(query))
         rows, scores = self.index.search(text, wanted)
-        unchanged = ~np.isin(rows, self.catalogue.changed)
+        unchanged = ~is_among(rows, self.catalogue.changed)
         new_rows, shares = self.catalogue.words.search(text)
         best = scores.max(initial=np.float32(0.0)) or np.float32(1.0)
         rows = np.concatenate([rows[unchanged], new_rows])

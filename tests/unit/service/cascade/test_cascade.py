@@ -318,6 +318,7 @@ def test_the_observer_hears_of_every_stage() -> None:
     assert [entry[:3] for entry in notes(one).stages] == [
         ("source.a", 0, 4),
         ("source.b", 0, 4),
+        ("merge.sources", 8, 6),
         ("filter.odd", 6, 3),
         ("score.score", 3, 3),
         ("select.best_score", 3, 2),

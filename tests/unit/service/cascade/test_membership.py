@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.cascade.membership import has_twice, is_among
+
+ROWS = st.lists(st.integers(0, 2**31 - 1) | st.integers(0, 5), max_size=20)
+
+
+@given(ROWS, ROWS)
+def test_is_among_says_what_isin_says(rows: list[int], others: list[int]) -> None:
+    wanted, among = np.array(rows, np.int32), np.array(others, np.int32)
+
+    assert is_among(wanted, among).tolist() == np.isin(wanted, among).tolist()
+
+
+@given(ROWS)
+def test_has_twice(rows: list[int]) -> None:
+    assert has_twice(np.array(rows, np.int32)) == (len(set(rows)) < len(rows))
