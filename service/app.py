@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from models.artifacts import BundleError
 from service.admission import Admission, Door
 from service.api import events, items, operations, recommend, search, similar, users
+from service.api.body_limit import BodyLimit
 from service.api.entrance import Entrance
 from service.api.errors import install_errors
 from service.api.keys import KeyGate
@@ -21,6 +22,7 @@ from service.metrics import Metrics
 from service.parts import Parts
 from service.settings import Settings
 from service.startup import start
+from service.watch import Watch
 
 _log = logging.getLogger("cascada.app")
 
@@ -32,21 +34,20 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
 
     `on_failure` is told when it cannot start; such an app never becomes ready.
     """
-    metrics = Metrics()
+    metrics = Watch()
     app = FastAPI(
         title="cascada",
         summary="Which items now, for this user?",
         version=version("cascada"),
         lifespan=_lifespan(settings, metrics, on_failure),
-        max_body_size=settings.max_body_bytes,
         redoc_url=None,
     )
-    for router in (recommend.router, search.router, similar.router, users.router, operations.router):
-        app.include_router(router)
-    for router in (events.router, items.router):
-        app.include_router(router, max_body_size=settings.max_batch_body_bytes)
+    for resource in (recommend, search, similar, events, items, users, operations):
+        app.include_router(resource.router)
     install_errors(app)
     # The last one added is the outermost.
+    batches = dict.fromkeys(("/v1/events", "/v1/items"), settings.max_batch_body_bytes)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, paths=batches)
     app.add_middleware(Door, admission=Admission(settings.permits, metrics))
     app.add_middleware(KeyGate, keys=settings.api_keys)
     app.add_middleware(Entrance, metrics=metrics, access_log=settings.access_log)

@@ -7,8 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+from service.background import Background
 from service.features.store import StoreUnavailable
 from service.features.streams import Impression
+from service.logs import Outage
 from service.metrics import Metrics
 
 _log = logging.getLogger("cascada.effects")
@@ -25,11 +27,12 @@ class SideEffects:
         self._write = write
         self._metrics = metrics
         self._queue: asyncio.Queue[Impression] = asyncio.Queue(size)
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background("side-effects")
+        self._outage = Outage(_log, "logging answers")
 
     def start(self) -> None:
         """Begin to work off the queue."""
-        self._task = asyncio.create_task(self._work(), name="side-effects")
+        self._background.start(self._work())
 
     def submit(self, impression: Impression) -> None:
         """Leave an answer to be logged; returns at once."""
@@ -44,13 +47,10 @@ class SideEffects:
 
     async def stop(self, timeout_s: float) -> None:
         """Write what is left, but wait no longer than this."""
-        if self._task is None:
-            return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.flush(), timeout_s)
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        if self._background.running:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.flush(), timeout_s)
+        await self._background.stop()
 
     async def _work(self) -> None:
         while True:
@@ -66,6 +66,7 @@ class SideEffects:
         try:
             await self._write(batch)
             self._metrics.side_effects.labels("written").inc(len(batch))
+            self._outage.ended()
         except StoreUnavailable as error:
             self._metrics.side_effects.labels("dropped").inc(len(batch))
-            _log.warning("answers were not logged", extra={"count": len(batch), "reason": str(error)})
+            self._outage.began(error)

@@ -6,17 +6,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
+from service.background import Background
 from service.engine import Engine
 from service.errors import OperatorError
 from service.features.store import FeatureStore, ItemChange, StoreUnavailable
+from service.logs import Outage
 from service.metrics import Metrics
 from service.recommender import Recommender
 
 _log = logging.getLogger("cascada.follower")
 _PAGE = 1000
-_PATIENCE_S = 5.0
 
 
 class Follower:
@@ -31,18 +31,16 @@ class Follower:
         self._interval_s = interval_s
         self._cursor = "0"
         self._lock = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background("follower")
+        self._outage = Outage(_log, "following item changes")
 
     def start(self) -> None:
         """Begin to follow."""
-        self._task = asyncio.create_task(self._follow(), name="follower")
+        self._background.start(self._follow())
 
     async def stop(self) -> None:
         """Follow no longer."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
 
     async def catch_up(self) -> None:
         """Apply all changes that the store has now, and serve with them.
@@ -74,20 +72,16 @@ class Follower:
         return engine
 
     async def _follow(self) -> None:
-        patience = self._interval_s
         while True:
-            await asyncio.sleep(patience)
+            await asyncio.sleep(self._interval_s)
             try:
                 await self.catch_up()
-                patience = self._interval_s
+                self._outage.ended()
             except (StoreUnavailable, OperatorError) as error:
-                patience = (
-                    min(2 * patience, _PATIENCE_S) if isinstance(error, OperatorError) else self._interval_s
-                )
-                _log.warning("item changes were not applied", extra={"reason": str(error)})
-            except Exception:
-                patience = min(2 * patience, _PATIENCE_S)
-                _log.exception("item changes were not applied")
+                self._outage.began(error)
+            except Exception as error:
+                # A defect must not end the following, or this replica would grow stale in silence.
+                self._outage.began(repr(error))
 
     def _apply(self, engine: Engine, changes: Sequence[ItemChange]) -> Engine:
         now_ms = int(time.time() * 1000)

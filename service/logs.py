@@ -62,5 +62,26 @@ def configure_logs(level: str, form: Literal["json", "text"]) -> None:
     root.setLevel(level.upper())
 
 
+class Outage:
+    """Says once that something is away and once that it is back, however often it is tried in between."""
+
+    def __init__(self, logger: logging.Logger, what: str) -> None:
+        self._logger = logger
+        self._what = what
+        self._away = False
+
+    def began(self, reason: object) -> None:
+        """It failed."""
+        if not self._away:
+            self._away = True
+            self._logger.warning("%s: not for now", self._what, extra={"reason": str(reason)})
+
+    def ended(self) -> None:
+        """It works."""
+        if self._away:
+            self._away = False
+            self._logger.info("%s: works again", self._what)
+
+
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}

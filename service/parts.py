@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.background import Background
 from service.effects import SideEffects
 from service.features.embedded import EmbeddedRedis
 from service.features.keys import Keys
@@ -25,6 +26,7 @@ class Parts:
     effects: SideEffects
     recommender: Recommender
     follower: Follower
+    watchdog: Background
 
     @classmethod
     def of(cls, settings: Settings, metrics: Metrics) -> Parts:
@@ -34,13 +36,14 @@ class Parts:
         effects = SideEffects(store.record, metrics, settings.side_effect_queue)
         recommender = Recommender(store, effects, metrics)
         follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)
-        return cls(settings, metrics, server, store, effects, recommender, follower)
+        return cls(settings, metrics, server, store, effects, recommender, follower, Background("watchdog"))
 
     async def stop(self) -> None:
         """Finish what is queued, then release everything."""
         await self.follower.stop()
         await self.effects.stop(self.settings.drain_seconds)
         await self.store.close()
+        await self.watchdog.stop()
         if self.server is not None:
             self.server.stop()
 

@@ -33,6 +33,7 @@ async def start(parts: Parts) -> None:
     started = time.monotonic()
     if parts.server is not None:
         parts.server.start()
+        parts.watchdog.start(parts.server.keep_running())
     parts.effects.start()
     engine = await asyncio.to_thread(open_engine, parts.settings, parts.metrics)
     try:

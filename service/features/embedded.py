@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import importlib.util
+import logging
 import os
 import shutil
 import socket
@@ -11,10 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from service.errors import OperatorError
+
+_log = logging.getLogger("cascada.redis")
 
 # Runs as `python -c` between us and redis-server: asks the kernel for a signal when the parent dies, then
 # becomes redis-server. A function run between fork and exec (`preexec_fn`) is not safe where threads run.
@@ -81,6 +86,15 @@ class EmbeddedRedis:
         except BaseException:
             self.stop()
             raise
+
+    async def keep_running(self, interval_s: float = 0.5) -> None:
+        """Start the server again whenever it has ended; never returns."""
+        while True:
+            await asyncio.sleep(interval_s)
+            if not self.running:
+                _log.error("redis-server has ended and is started again")
+                with suppress(OperatorError):
+                    self.start()
 
     def stop(self) -> None:
         """End the server and remove its private folder."""

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.live_service import ids, row_of
+
+
+def search(client: httpx.Client, query: str, **body: Any) -> httpx.Response:
+    return client.post("/v1/search", json={"query": query, **body})
+
+
+def similar(client: httpx.Client, item: str, **body: Any) -> httpx.Response:
+    return client.post("/v1/similar", json={"item_id": item, **body})
+
+
+def test_words_find_the_items_that_have_them(client: httpx.Client) -> None:
+    items = ids(search(client, "western", count=20))
+    assert len(items) == 20
+    assert all(row_of(item) % 4 == 3 for item in items)
+    assert "item-7" not in items
+
+
+def test_the_exact_title_comes_first(client: httpx.Client) -> None:
+    assert ids(search(client, "The drama number 45", count=5))[0] == "item-45"
+
+
+def test_words_that_nobody_has_find_nothing(client: httpx.Client) -> None:
+    assert ids(search(client, "zzyzx")) == []
+
+
+@pytest.mark.parametrize("query", ['"', "title:(", "AND OR NOT", "a" * 500, "*", "~^[]{}\\", "日本"])
+def test_no_words_are_an_error(client: httpx.Client, query: str) -> None:
+    assert search(client, query).status_code == 200
+
+
+def test_an_empty_query_recommends(client: httpx.Client) -> None:
+    assert len(ids(search(client, "  "))) == 20
+
+
+def test_a_search_obeys_filter_and_exclusion(client: httpx.Client) -> None:
+    first = ids(search(client, "comedy", count=3))
+    rule = {"field": "year", "op": "<", "value": 1980}
+    items = ids(search(client, "comedy", filter=rule, exclude_items=first))
+    assert items
+    assert not set(first) & set(items)
+    assert all(row_of(item) < 30 for item in items)
+
+
+def test_pages_of_a_search_do_not_repeat(client: httpx.Client) -> None:
+    answer = search(client, "horror", count=10)
+    more = search(client, "horror", count=10, cursor=answer.json()["next_cursor"])
+    assert not set(ids(answer)) & set(ids(more))
+    assert len(ids(more)) == 10
+
+
+def test_similar_items_share_the_taste_and_leave_the_item_out(client: httpx.Client) -> None:
+    items = ids(similar(client, "item-6", count=10))
+    assert "item-6" not in items
+    assert sum(row_of(item) % 4 == 2 for item in items) >= 8
+
+
+def test_similar_to_nothing_is_404(client: httpx.Client) -> None:
+    answer = similar(client, "no such item")
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "not-found"
+
+
+def test_similar_obeys_the_filter(client: httpx.Client) -> None:
+    rule = {"field": "studio", "op": "exists", "value": False}
+    assert all(row_of(item) % 3 == 0 for item in ids(similar(client, "item-6", filter=rule)))
