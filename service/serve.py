@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -53,16 +55,23 @@ def serve(settings: Settings, listener: socket.socket) -> int:
         log_config=None,
         access_log=False,
         lifespan="on",
+        ws="none",
         timeout_graceful_shutdown=settings.drain_seconds,
         server_header=False,
     )
     server = uvicorn.Server(config)
     host, port = listener.getsockname()[:2]
     _log.info("listening", extra={"url": f"http://{host}:{port}"})
+    # When it has drained, uvicorn raises the signal again: for SIGTERM that is a good end.
+    signal.signal(signal.SIGTERM, _end)
     server.run(sockets=[listener])
     if failures:
         raise failures[0]
     return 0
+
+
+def _end(signum: int, frame: FrameType | None) -> None:
+    sys.exit(0)
 
 
 def _listen(settings: Settings) -> socket.socket:

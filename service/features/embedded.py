@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -60,7 +61,8 @@ class EmbeddedRedis:
     """
 
     def __init__(self, data: Path | None = None) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="cascada-redis-"))
+        # Named now, for clients must know the socket, and made at the start.
+        self._folder = Path(tempfile.gettempdir()) / f"cascada-redis-{uuid.uuid4().hex[:12]}"
         self._data = data
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
