@@ -54,21 +54,27 @@ def demo(port: int, data: Path | None) -> None:
     check_port(port)
     check_redis()
     check_space(work)
-    dataset, steps = plan(work, data)
+    dataset, steps, loaded = plan(work, data)
     for step in steps:
         step.run(logs)
+    known = loaded.said()
+    if known is None:
+        loaded.forget()
     start = time.monotonic()
-    with serving(work / "bundles", port, logs) as service:
+    with serving(work / "bundles", loaded.folder, port, logs) as service:
         url = f"http://127.0.0.1:{port}"
         report("serve", f"{url} is ready", f"{time.monotonic() - start:.0f} s")
-        load(dataset, url, logs)
+        if known is None:
+            loaded.write(load(dataset, url, logs))
+        else:
+            report("load", known, "kept")
         Examples(load_dataset(dataset), url).show()
         print(f"\nServing on {url}  (calls: {url}/docs, metrics: {url}/metrics). {READY}", flush=True)
         wait(service, logs)
 
 
-def load(dataset: Path, url: str, logs: Path) -> None:
-    """Give the service what its users did.
+def load(dataset: Path, url: str, logs: Path) -> str:
+    """Give the service what its users did, and return what the verb said.
 
     Raises:
         DemoError: it was refused.
@@ -79,7 +85,9 @@ def load(dataset: Path, url: str, logs: Path) -> None:
         code = process.wait()
     if code:
         raise DemoError(explain("cascada load", errors))
-    report("load", last_line(logs / "load.log"), f"{time.monotonic() - start:.0f} s")
+    said = last_line(logs / "load.log")
+    report("load", said, f"{time.monotonic() - start:.0f} s")
+    return said
 
 
 def wait(service: subprocess.Popen[bytes], logs: Path) -> None:

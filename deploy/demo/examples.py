@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -36,7 +37,7 @@ class Examples:
 
     def recommend(self) -> list[dict[str, Any]]:
         """Print a list for a known user and return its items."""
-        latest = "; ".join(self._title(item) for item in latest_items(self._dataset, self.user, 3))
+        latest = "; ".join(self._title(item) for item in self._latest(3))
         heading(1, f"What for user {self.user}, who last saw {latest}?")
         answer = self._call("/v1/recommend", {"user_id": self.user, "count": SHOWN})
         self._print(answer["items"])
@@ -65,14 +66,22 @@ class Examples:
         self._print(answer["items"])
         footer(answer)
 
+    def _latest(self, count: int) -> list[str]:
+        """The user's newest items, newest first."""
+        known = self._answer("GET", f"/v1/users/{quote(self.user, safe='')}")
+        return [event["item_id"] for event in known["events"][:count]]
+
     def _call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         print(curl(self._url + path, body))
+        return self._answer("POST", path, body)
+
+    def _answer(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
-            answer = self._client.post(path, json=body)
+            answer = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise DemoError(f"POST {path} got no answer: {error}") from error
+            raise DemoError(f"{method} {path} got no answer: {error}") from error
         if answer.is_error:
-            raise DemoError(f"POST {path} was refused with {answer.status_code}: {answer.text}")
+            raise DemoError(f"{method} {path} was refused with {answer.status_code}: {answer.text}")
         return dict(answer.json())
 
     def _print(
@@ -98,12 +107,6 @@ def typical_user(dataset: Dataset) -> str:
     """A user with about 40 events: enough to know, few enough that one event is felt."""
     events = np.bincount(dataset.event_user, minlength=dataset.users)
     return dataset.user_ids[int(np.argmin(np.abs(events - 40)))]
-
-
-def latest_items(dataset: Dataset, user_id: str, count: int) -> list[str]:
-    """The user's newest items, newest first."""
-    mine = dataset.event_item[dataset.event_user == dataset.user_row[user_id]]
-    return [dataset.item_ids[row] for row in mine[::-1][:count]]
 
 
 def search_words(dataset: Dataset) -> str:

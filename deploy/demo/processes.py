@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 PATIENCE_S = 15.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -16,10 +17,10 @@ KEPT = ("CASCADA_CACHE",)
 CONFIG = Path(__file__).with_name("cascada.toml")
 
 
-def environment() -> dict[str, str]:
-    """Ours, without settings that would point the demo at somebody's real Redis or bundles."""
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Ours with these settings, and without any that would point the demo at somebody's real Redis."""
     inherited = {n: value for n, value in os.environ.items() if not n.startswith("CASCADA_") or n in KEPT}
-    return {**inherited, "CASCADA_CONFIG": str(CONFIG)}
+    return {**inherited, "CASCADA_CONFIG": str(CONFIG), **settings}
 
 
 def cascada(*arguments: str | Path) -> list[str]:
@@ -29,7 +30,10 @@ def cascada(*arguments: str | Path) -> list[str]:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], log: Path, errors: Path | None = None
+    command: Sequence[str],
+    log: Path,
+    errors: Path | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command in its own session, its output in `log`, and end all of it when the block ends.
 
@@ -42,7 +46,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=files.enter_context(errors.open("wb")) if errors else None,
-            env=environment(),
+            env=environment(settings),
             # A Ctrl-C in the terminal is for us alone: we end the children in order.
             start_new_session=True,
         )

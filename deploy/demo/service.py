@@ -18,15 +18,15 @@ READY_WITHIN_S = 60.0
 
 
 @contextlib.contextmanager
-def serving(bundles: Path, port: int, logs: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve the newest bundle on 127.0.0.1 until the block ends.
+def serving(bundles: Path, redis: Path, port: int, logs: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Serve the newest bundle on 127.0.0.1 until the block ends; its own redis-server keeps state in `redis`.
 
     Raises:
         DemoError: the service ended, or was not ready in time.
     """
     command = cascada("serve", "--bundles", bundles, "--port", str(port))
     log, errors = logs / "service.log", logs / "service.err"
-    with running(command, log, errors) as process:
+    with running(command, log, errors, {"CASCADA_REDIS_DATA": str(redis)}) as process:
         deadline = time.monotonic() + READY_WITHIN_S
         while not _ready(port):
             if process.poll() is not None or time.monotonic() > deadline:

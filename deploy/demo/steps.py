@@ -20,8 +20,37 @@ OFFLINE_CODE = ("models", "retrieval", "ranking")
 
 
 @dataclass(frozen=True)
+class Record:
+    """What is known of a folder that was made: from which inputs, and what its maker said. Lies beside it."""
+
+    folder: Path
+    key: str
+
+    @property
+    def _path(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.json")
+
+    def said(self) -> str | None:
+        """The maker's words if the folder is there and current."""
+        try:
+            made = json.loads(self._path.read_bytes())
+            return str(made["said"]) if made["key"] == self.key and self.folder.is_dir() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def forget(self) -> None:
+        """Remove the folder, and before it the record."""
+        self._path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def write(self, said: str) -> None:
+        """The folder is whole."""
+        write_json(self._path, {"key": self.key, "said": said})
+
+
+@dataclass(frozen=True)
 class Step:
-    """One verb and the folder it makes. `key` identifies everything that the result depends on."""
+    """One verb and the folder it makes. `key` stands for everything that the result depends on."""
 
     name: str
     arguments: tuple[str | Path, ...]
@@ -34,24 +63,15 @@ class Step:
         Raises:
             DemoError: the verb failed.
         """
-        record = self.output.with_name(f"{self.output.name}.json")
-        if said := self._current(record):
+        record = Record(self.output, self.key)
+        if said := record.said():
             report(self.name, said, "kept")
             return
-        record.unlink(missing_ok=True)
-        shutil.rmtree(self.output, ignore_errors=True)
+        record.forget()
         start = time.monotonic()
         said = self._call(logs / f"{self.name}.log")
-        write_json(record, {"key": self.key, "said": said})
+        record.write(said)
         report(self.name, said, f"{time.monotonic() - start:.0f} s")
-
-    def _current(self, record: Path) -> str | None:
-        """What the verb said when it made the folder that is there, if from the same inputs."""
-        try:
-            made = json.loads(record.read_bytes())
-            return str(made["said"]) if made["key"] == self.key and self.output.is_dir() else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
     def _call(self, log: Path) -> str:
         errors = None if sys.stderr.isatty() else log.with_suffix(".err")
@@ -67,8 +87,10 @@ def report(name: str, what: str, took: str) -> None:
     print(f"{name:<7} {took:>6}  {what}", flush=True)
 
 
-def plan(work: Path, data: Path | None) -> tuple[Path, list[Step]]:
-    """The data set's folder and the steps to a bundle in `work / "bundles"`; `data` is the user's own folder.
+def plan(work: Path, data: Path | None) -> tuple[Path, list[Step], Record]:
+    """The data set, the steps to `work / "bundles"`, and the record of what Redis holds in `work / "redis"`.
+
+    `data` is the user's own folder, or None for MovieLens-100K.
 
     Raises:
         DemoError: `data` is no folder.
@@ -87,7 +109,8 @@ def plan(work: Path, data: Path | None) -> tuple[Path, list[Step]]:
     run, bundles = work / "run", work / "bundles"
     steps.append(Step("train", ("train", dataset, "--out", run), run, digest("train", key)))
     steps.append(Step("export", ("export", run, "--out", bundles), bundles, digest("export", key)))
-    return dataset, steps
+    store = fingerprint((ROOT / "service" / "features").glob("*.py"))
+    return dataset, steps, Record(work / "redis", digest("load", key, store))
 
 
 def fingerprint(paths: Iterable[Path]) -> str:

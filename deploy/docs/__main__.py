@@ -71,7 +71,7 @@ def quality() -> None:
         LookupError: there is no bundle.
     """
     work = ROOT / ".demo" / "movielens-100k"
-    dataset, steps = plan(work, None)
+    dataset, steps, _ = plan(work, None)
     for step in steps:
         step.run(work / "logs")
     bundles = sorted((work / "bundles").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)

@@ -107,7 +107,10 @@ def test_a_second_demo_keeps_what_is_there_and_sigterm_ends_it(first, start, wor
         shown = "\n".join(demo.until(READY, LIMIT_S))
         os.kill(demo.pid, signal.SIGTERM)
         demo.wait(LIMIT_S)
-    assert re.findall(r"^(\w+) +kept ", shown, re.MULTILINE) == ["train", "export"]
+    assert re.findall(r"^(\w+) +kept ", shown, re.MULTILINE) == ["train", "export", "load"]
+    liked = re.search(r"sends 'like' on (.*)\. What now", first)
+    assert liked is not None
+    assert f"who last saw {liked[1]};" in shown, "what happened in the first demo is forgotten"
     assert marked_processes(str(work)) == {}
 
 

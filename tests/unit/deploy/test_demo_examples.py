@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
-from deploy.demo.examples import Examples, curl, latest_items, moves, search_words, shorten, typical_user
+from deploy.demo.examples import Examples, curl, moves, search_words, shorten, typical_user
 from deploy.demo.trouble import DemoError
 from models.data.dataset import Dataset
 from models.schema import FieldKind
@@ -42,10 +42,6 @@ DATASET = small_dataset({"u1": ["a"], "u2": ["b"] * 30 + ["a", "d"]}, TITLES)
 
 def test_the_user_is_one_with_about_forty_events():
     assert typical_user(DATASET) == "u2"
-
-
-def test_the_latest_items_come_newest_first():
-    assert latest_items(DATASET, "u2", 2) == ["d", "a"]
 
 
 def test_the_search_is_for_a_word_of_a_well_known_title():
@@ -96,9 +92,11 @@ def a_list(*items: str) -> httpx.Response:
 
 
 def test_an_answer_is_shown_with_titles_beside_the_ids(capsys):
-    items = serving({"/v1/recommend": a_list("b", "c")}).recommend()
+    known = httpx.Response(200, json={"events": [{"item_id": "d"}, {"item_id": "a"}]})
+    items = serving({"/v1/recommend": a_list("b", "c"), "/v1/users/u2": known}).recommend()
     shown = capsys.readouterr().out
     assert [item["item_id"] for item in items] == ["b", "c"]
+    assert "who last saw Delta; Alpha?" in shown
     assert "The Beta Story" in shown
     assert "bundle v-1" in shown
     first, second = [line for line in shown.splitlines() if "similar" in line]

@@ -99,7 +99,8 @@ def test_settings_of_the_user_do_not_reach_the_demo(monkeypatch):
     monkeypatch.setenv("CASCADA_REDIS_URL", "redis://production")
     monkeypatch.setenv("CASCADA_CACHE", "/cache")
     monkeypatch.setenv("OTHER", "kept")
-    given = environment()
+    given = environment({"CASCADA_REDIS_DATA": "/redis"})
     assert "CASCADA_REDIS_URL" not in given
+    assert given["CASCADA_REDIS_DATA"] == "/redis"
     assert (given["CASCADA_CACHE"], given["OTHER"]) == ("/cache", "kept")
     assert os.path.isfile(given["CASCADA_CONFIG"])

@@ -74,19 +74,20 @@ def test_a_full_disk_is_told_with_what_to_do(step, program, tmp_path):
 
 
 def test_the_plan_leads_from_the_data_to_the_bundles(tmp_path):
-    dataset, made = plan(tmp_path, None)
+    dataset, made, loaded = plan(tmp_path, None)
     assert dataset == tmp_path / "data"
     assert [step.name for step in made] == ["data", "train", "export"]
     assert made[-1].output == tmp_path / "bundles"
+    assert loaded.folder == tmp_path / "redis"
 
 
 def test_own_data_are_used_where_they_are_and_a_change_is_noticed(tmp_path):
     own = tmp_path / "own"
     own.mkdir()
     (own / "events.csv").write_text("a")
-    dataset, before = plan(tmp_path / "work", own)
+    dataset, before, _ = plan(tmp_path / "work", own)
     (own / "events.csv").write_text("b")
-    _, after = plan(tmp_path / "work", own)
+    _, after, _ = plan(tmp_path / "work", own)
     assert dataset == own
     assert [step.name for step in before] == ["train", "export"]
     assert all(a.key != b.key for a, b in zip(before, after, strict=True))
