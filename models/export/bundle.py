@@ -1,0 +1,105 @@
+"""Write a bundle from a run: the tables, four graphs that were proven equal to torch, and the manifest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import artifacts
+from models.artifacts import Manifest, StringColumn, atomic_folder, list_files, write_bytes, write_manifest
+from models.export.graphs import Exported, export_graphs
+from models.graph import Graph
+from models.training.run_folder import RUN, Run
+from retrieval.lexical import build_lexical
+
+TOLERANCE = 1e-4
+"""Largest relative difference between torch and ONNX Runtime that a bundle may have."""
+SOFTWARE = ("cascada", "torch", "onnx", "onnxruntime", "faiss-cpu", "numpy")
+
+
+class ParityError(Exception):
+    """An exported graph does not compute what torch computes; the message names the tensor."""
+
+
+def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
+    """Write a new bundle below `bundles` and return its folder; its name is the version.
+
+    Raises:
+        ParityError: a graph differs from torch by more than `TOLERANCE`.
+        FileExistsError: that version exists already.
+    """
+    graphs = export_graphs(run.networks, run.schema, run.config.seed)
+    for graph in graphs:
+        check_parity(graph)
+    fingerprint = run.about["dataset"]["fingerprint"]
+    version = f"{now:%Y%m%dT%H%M%SZ}-{fingerprint[:8]}"
+    target = bundles / version
+    with atomic_folder(target) as folder:
+        for path in sorted(run.folder.iterdir()):
+            if path.suffix != ".safetensors" and path.name != RUN:
+                shutil.copyfile(path, folder / path.name)
+        for graph in graphs:
+            write_bytes(folder / f"{graph.name}.onnx", graph.onnx)
+        np.savez(folder / artifacts.PARITY, **recorded(graphs))
+        records = StringColumn.open(folder, artifacts.ITEM_RECORDS).tolist()
+        items = [json.loads(record) for record in records]
+        build_lexical(
+            folder / artifacts.LEXICAL, [str(item.get("title", "")) for item in items], map(words, items)
+        )
+        write_manifest(
+            folder,
+            Manifest(
+                version=version,
+                created=now.isoformat(),
+                dataset=run.about["dataset"],
+                schema_hash=run.schema.hash,
+                files=list_files(folder),
+                metrics=run.about["metrics"],
+                software={name: version_of(name) for name in SOFTWARE},
+                training={"config": run.about["config"], "seconds": run.about["seconds"]},
+            ),
+        )
+    return target
+
+
+def check_parity(graph: Exported) -> None:
+    """Run the graph on its recorded inputs; every output must repeat torch's.
+
+    Raises:
+        ParityError: names the tensor, the difference and what is allowed.
+    """
+    answers = Graph.open(graph.onnx).run_all(**graph.inputs)
+    for name, expected in graph.outputs.items():
+        scale = max(float(np.abs(expected).max(initial=0.0)), 1e-6)
+        difference = float(np.abs(answers[name] - expected).max(initial=0.0)) / scale
+        if not difference <= TOLERANCE:
+            raise ParityError(
+                f"{graph.name}/{name}: ONNX differs from torch by {difference:.2g} relative; {TOLERANCE:g} is allowed"
+            )
+
+
+def recorded(graphs: Sequence[Exported]) -> dict[str, NDArray[Any]]:
+    """Inputs and answers under "<graph>/<tensor>", for the check at every load."""
+    return {
+        f"{graph.name}/{name}": value
+        for graph in graphs
+        for part in (graph.inputs, graph.outputs)
+        for name, value in part.items()
+    }
+
+
+def words(record: dict[str, Any]) -> str:
+    """The attribute words that lexical search reads: every value but the title."""
+    values: list[str] = []
+    for name, value in record.items():
+        if name != "title":
+            values.extend(str(each) for each in (value if isinstance(value, list) else [value]))
+    return " ".join(values)

@@ -1,0 +1,53 @@
+"""HSTU encoder: pointwise SiLU attention with relative position bias and gated output (arXiv 2402.17152)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.networks.attention import causal, distances, join_heads, split_heads
+
+
+class HstuBlock(nn.Module):
+    """x [B, T, d] -> x + W(norm(A V) * U), A = SiLU(Q K^T / sqrt(d_h) + bias), no softmax.
+
+    Where the paper divides by the length, we divide by the square root of the number of readable events (our
+    choice: short histories keep their scale).
+    """
+
+    def __init__(self, dim: int, heads: int, length: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (dim // heads) ** -0.5
+        self.norm_in = nn.LayerNorm(dim)
+        self.project = nn.Linear(dim, 4 * dim)
+        self.position = nn.Parameter(torch.zeros(heads, length))
+        self.norm_out = nn.LayerNorm(dim)
+        self.out = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, readable: Tensor, apart: Tensor) -> Tensor:
+        """`readable` [B, 1, T, T] bool, `apart` [T, T] distances."""
+        gate, value, query, key = F.silu(self.project(self.norm_in(x))).chunk(4, dim=-1)
+        query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
+        weights = F.silu(query @ key.transpose(-1, -2) * self.scale + self.position[:, apart]) * readable
+        weights = weights / readable.sum(-1, keepdim=True).clamp(min=1).sqrt()
+        return x + self.dropout(self.out(self.norm_out(join_heads(weights @ value)) * gate))
+
+
+class HstuEncoder(nn.Module):
+    """A stack of `layers` HSTU blocks."""
+
+    def __init__(self, dim: int, layers: int, heads: int, length: int, dropout: float) -> None:
+        super().__init__()
+        self.length = length
+        self.blocks = nn.ModuleList(HstuBlock(dim, heads, length, dropout) for _ in range(layers))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Encode x [B, T, d] under mask [B, T]; T at most `length`."""
+        readable = causal(mask)
+        apart = distances(torch.arange(x.shape[1], device=x.device))
+        for block in self.blocks:
+            x = block(x, readable, apart)
+        return x

@@ -1,0 +1,55 @@
+"""Softmax transformer encoder, SASRec-type (arXiv 1808.09781), with relative instead of absolute positions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.attention import causal, distances, join_heads, split_heads
+
+_UNREADABLE = -1e9
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm self-attention with a learned bias per distance, then a feed-forward layer; x [B, T, d]."""
+
+    def __init__(self, dim: int, heads: int, length: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (dim // heads) ** -0.5
+        self.norm_in = nn.LayerNorm(dim)
+        self.project = nn.Linear(dim, 3 * dim)
+        self.position = nn.Parameter(torch.zeros(heads, length))
+        self.out = nn.Linear(dim, dim)
+        self.norm_forward = nn.LayerNorm(dim)
+        self.forward_in = nn.Linear(dim, 2 * dim)
+        self.forward_out = nn.Linear(2 * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, readable: Tensor, apart: Tensor) -> Tensor:
+        """`readable` [B, 1, T, T] bool, `apart` [T, T] distances."""
+        parts = self.project(self.norm_in(x)).chunk(3, dim=-1)
+        query, key, value = (split_heads(part, self.heads) for part in parts)
+        logits = query @ key.transpose(-1, -2) * self.scale + self.position[:, apart]
+        # A finite floor, not -inf: a row without any readable event stays a number.
+        weights = self.dropout(torch.softmax(logits.masked_fill(~readable, _UNREADABLE), dim=-1))
+        x = x + self.dropout(self.out(join_heads(weights @ value)))
+        hidden = self.dropout(nn.functional.gelu(self.forward_in(self.norm_forward(x))))
+        return x + self.dropout(self.forward_out(hidden))
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of `layers` transformer blocks."""
+
+    def __init__(self, dim: int, layers: int, heads: int, length: int, dropout: float) -> None:
+        super().__init__()
+        self.length = length
+        self.blocks = nn.ModuleList(TransformerBlock(dim, heads, length, dropout) for _ in range(layers))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Encode x [B, T, d] under mask [B, T]; T at most `length`."""
+        readable = causal(mask)
+        apart = distances(torch.arange(x.shape[1], device=x.device))
+        for block in self.blocks:
+            x = block(x, readable, apart)
+        return x

@@ -1,0 +1,110 @@
+"""Histories and profiles as tensors, and the loop that every training step shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from models.encode import History
+
+CLIP = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A `History` as tensors, all [B, T], with the users' profiles [B, P]; `rows` are int64 for a gather."""
+
+    rows: Tensor
+    kind: Tensor
+    gap: Tensor
+    age: Tensor
+    recent: Tensor
+    mask: Tensor
+    profile: Tensor
+
+    @classmethod
+    def of(cls, history: History, profile: np.ndarray) -> Batch:
+        """Share the memory of numpy arrays where the type allows."""
+        return cls(
+            torch.from_numpy(history.rows.astype(np.int64)),
+            torch.from_numpy(history.kind),
+            torch.from_numpy(history.gap),
+            torch.from_numpy(history.age),
+            torch.from_numpy(history.recent),
+            torch.from_numpy(history.mask),
+            torch.from_numpy(np.ascontiguousarray(profile)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, index: Tensor) -> Batch:
+        """The rows at `index`."""
+        return Batch(*(getattr(self, name)[index] for name in self.__slots__))
+
+    def events(self, table: Tensor) -> Tensor:
+        """Item vectors of the events, 0 at pads: [B, T, d + 1]."""
+        return table[self.rows] * self.mask.unsqueeze(-1)
+
+
+def shuffled(count: int, size: int, generator: torch.Generator, at_most: int | None = None) -> list[Tensor]:
+    """One epoch's batches of indices: a random order of `count`, cut to `at_most`."""
+    order = torch.randperm(count, generator=generator)[: at_most or count]
+    return list(order.split(size))
+
+
+def in_blocks(count: int, size: int) -> Iterator[slice]:
+    """Consecutive slices that cover `count`."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast to train."""
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float = 0.0
+
+
+def fit(
+    label: str,
+    parameters: list[nn.Parameter],
+    schedule: Schedule,
+    batches: Callable[[int], list[Tensor]],
+    loss: Callable[[Tensor], Tensor],
+    after_epoch: Callable[[int], str] = lambda epoch: "",
+) -> list[float]:
+    """Minimise `loss(batch indices)` by AdamW with a one-cycle rate; the mean loss of each epoch.
+
+    `batches(epoch)` gives an epoch's indices; every epoch must give equally many. `after_epoch` returns words for the
+    progress bar.
+    """
+    first = batches(0)
+    optimiser = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, schedule.learning_rate, total_steps=max(schedule.epochs * len(first), 2), pct_start=0.1
+    )
+    history = []
+    with tqdm(total=schedule.epochs * len(first), desc=label, unit="step", disable=None) as bar:
+        for epoch in range(schedule.epochs):
+            total = 0.0
+            steps = first if epoch == 0 else batches(epoch)
+            for index in steps:
+                optimiser.zero_grad()
+                value = loss(index)
+                value.backward()
+                nn.utils.clip_grad_norm_(parameters, CLIP)
+                optimiser.step()
+                cycle.step()
+                total += value.item()
+                bar.update()
+            history.append(total / len(steps))
+            bar.set_postfix_str(f"loss {history[-1]:.3f} {after_epoch(epoch)}")
+    return history

@@ -1,0 +1,194 @@
+"""The funnel before the ranker, replayed for past requests by the same functions that serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from models.encode import CROSS, cross_features
+from models.plan import Plan
+from models.training.features import Features
+from models.training.preranker import PreRankerModel
+from models.training.tables import Space, Tables
+from models.training.timeline import Requests
+from models.training.tower import Towers
+from retrieval.interests import InterestModel, Interests
+from retrieval.order import descending
+from retrieval.search import retrieve
+from retrieval.snapshot import Snapshot, build_snapshot
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
+
+DAY_MS = 86_400_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What the pre-ranker saw of one request, best first: `rows` [N] and `cross` [N, X]; the target's are apart.
+
+    `target_cross` [X] is known also where the funnel lost the target; `place` is then -1, else its place in `rows`.
+    """
+
+    rows: Rows
+    cross: Floats
+    target_cross: Floats
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    """User-side state of one request."""
+
+    history: Rows
+    vector: Floats
+    prerank: Floats
+    interests: Interests
+
+
+class Funnel:
+    """Retrieval and pre-ranking over one set of counted tables; m items."""
+
+    def __init__(
+        self,
+        features: Features,
+        towers: Towers,
+        preranker: PreRankerModel,
+        space: Space,
+        tables: Tables,
+        snapshot: Snapshot,
+        plan: Plan,
+    ) -> None:
+        self.features = features
+        self.towers = towers
+        self.preranker = preranker
+        self.space = space
+        self.tables = tables
+        self.snapshot = snapshot
+        self.plan = plan
+        self._prerank_items = preranker.item_vectors()
+        self._log_popularity = np.log1p(tables.popularity[0])
+        self._popular = descending(tables.popularity[0], np.arange(len(space.vectors), dtype=np.int32))
+        self._model = InterestModel(
+            space.vectors, space.clusters.centroids, space.clusters.assignment, snapshot, plan
+        )
+        kinds = features.schema.event_kinds
+        self._weights = np.array([1.0, *(plan.event_weights.get(kind, 1.0) for kind in kinds)], np.float32)
+
+    def pools(self, requests: Requests, label: str) -> list[Pool]:
+        """The candidates of each request, in the pre-ranker's order, without those in the history.
+
+        Where serving cuts the merged sources to `plan.candidates`, this keeps the whole union.
+        """
+        vectors, prerank = self._encode(requests)
+        pools = []
+        for r in tqdm(range(len(requests)), desc=label, unit="request", disable=None):
+            user = self._user(requests, r, vectors[r], prerank[r])
+            rows = self.fetch(user)
+            cross = self.cross(user, rows)
+            order = descending(cross[:, CROSS.index("prerank")], rows)
+            rows, cross = rows[order], cross[order]
+            target = requests.target[r : r + 1]
+            where = np.flatnonzero(rows == target[0])
+            place = int(where[0]) if len(where) else -1
+            pools.append(Pool(rows, cross, self.cross(user, target)[0], place))
+        return pools
+
+    def cross_of(self, requests: Requests, rows: Rows) -> Floats:
+        """Cross features of given candidates `rows` [R, N]: [R, N, X]."""
+        vectors, prerank = self._encode(requests)
+        return np.stack(
+            [
+                self.cross(self._user(requests, r, vectors[r], prerank[r]), rows[r])
+                for r in range(len(requests))
+            ]
+        )
+
+    def fetch(self, user: _User) -> Rows:
+        """The union of the sources, sorted by row."""
+        size = {name: int(np.ceil(self.plan.candidates * share)) for name, share in self.plan.quotas.items()}
+        found = retrieve(self.space.index, user.interests).rows
+        history, weights = self._recent(user.history)
+        near, _ = self.tables.neighbours.score(history, weights)
+        near = near[~np.isin(near, user.history)]
+        popular = self._popular[: size.get("popular", 0) + len(user.history)]
+        popular = popular[~np.isin(popular, user.history)]
+        union = np.unique(
+            np.concatenate([found, near[: size.get("similar", 0)], popular[: size.get("popular", 0)]])
+        )
+        return union[~np.isin(union, user.history)].astype(np.int32)
+
+    def cross(self, user: _User, rows: Rows) -> Floats:
+        """The columns of `models.encode.CROSS` for distinct `rows` [N]: [N, X]."""
+        items = self.space.vectors[rows]
+        history, weights = self._recent(user.history)
+        return cross_features(
+            {
+                "tower": items @ user.vector,
+                "interest": user.interests.score(items),
+                "similar": self.tables.neighbours.score_rows(history, weights, rows),
+                "popular": self._log_popularity[rows],
+                "prerank": (self._prerank_items[rows] @ user.prerank.T).max(axis=1),
+            }
+        )
+
+    def _encode(self, requests: Requests) -> tuple[Floats, Floats]:
+        batch = self.features.batch(requests)
+        return self.towers.user_vectors(batch), self.preranker.interests(batch)
+
+    def _user(self, requests: Requests, r: int, vector: Floats, prerank: Floats) -> _User:
+        timeline = self.features.timeline
+        part = slice(int(requests.begin[r]), int(requests.end[r]))
+        ages = ((requests.now_ms[r] - timeline.time_ms[part]) / DAY_MS).astype(np.float32)
+        slots = int(np.ceil(self.plan.candidates * self.plan.quotas.get("interests", 0.0)))
+        history = timeline.item[part]
+        # The index cannot leave out the history, so ask for as many more.
+        interests = self._model.interests(
+            vector, history, self._weights[timeline.kind[part]], ages, slots + len(history)
+        )
+        return _User(history, vector, prerank, interests)
+
+    def _recent(self, history: Rows) -> tuple[Rows, Floats]:
+        newest = history[::-1][: self.plan.similar_events]
+        return newest, (self.plan.similar_decay ** np.arange(len(newest))).astype(np.float32)
+
+
+def snapshot_of(
+    features: Features,
+    towers: Towers,
+    space: Space,
+    events: NDArray[np.int64],
+    plan: Plan,
+    clusters: int,
+    max_users: int,
+    seed: int,
+) -> Snapshot:
+    """The users as they stand after the given events: vectors, and mixtures with the plan's weights and decay."""
+    timeline = features.timeline
+    place = np.sort(timeline.place[events])
+    user = timeline.user[place]
+    last = np.flatnonzero(np.diff(user, append=-1))
+    now = timeline.time_ms[place[last]]
+    ends = Requests(user[last], timeline.item[place[last]], now, timeline.start[user[last]], place[last] + 1)
+    vectors = np.zeros((len(features.profiles), space.vectors.shape[1]), np.float32)
+    vectors[user[last]] = towers.user_vectors(features.batch(ends))
+    newest = np.zeros(len(features.profiles), np.int64)
+    newest[user[last]] = now
+    kinds = features.schema.event_kinds
+    by_kind = np.array([1.0, *(plan.event_weights.get(kind, 1.0) for kind in kinds)], np.float32)
+    age_days = (newest[user] - timeline.time_ms[place]) / DAY_MS
+    weights = (by_kind[timeline.kind[place]] * np.exp(-age_days / plan.tau_days)).astype(np.float32)
+    return build_snapshot(
+        vectors,
+        user,
+        timeline.item[place],
+        weights,
+        space.vectors,
+        space.clusters.assignment,
+        size=clusters,
+        max_users=max_users,
+        seed=seed,
+    )

@@ -1,0 +1,260 @@
+"""Train the AW-MoE ranker on what the earlier stages let through."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.encode import CROSS
+from models.networks.aw_moe import AwMoe
+from models.networks.item_tower import ItemTower
+from models.training.batches import Batch, Schedule, fit, shuffled
+from models.training.config import RankerConfig
+from models.training.features import Features
+from models.training.funnel import Pool
+from models.training.listwise import fit_listwise
+from models.training.networks import aw_moe, item_tower
+from models.training.ranker_losses import RANKER_LOSSES, contrast
+from models.training.timeline import Requests
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
+
+
+STACK = 4000
+"""Requests of the linear fit at most."""
+
+
+@dataclass(frozen=True)
+class RankerModel:
+    """A trained ranker; `best` is the validation NDCG@10 of the epoch that was kept."""
+
+    items: ItemTower
+    ranker: AwMoe
+    best: float
+
+    def item_vectors(self) -> Floats:
+        """[m, d + 1]."""
+        with torch.no_grad():
+            return self.items.eval().all().numpy()
+
+    def logits(self, batch: Batch, pools: list[Pool], width: int) -> list[Floats]:
+        """Logits of each request's best `width` candidates."""
+        self.ranker.eval()
+        with torch.no_grad():
+            table = self.items.eval().all()
+            return [
+                rank(
+                    self.ranker,
+                    table,
+                    batch.at(torch.tensor([r])),
+                    torch.from_numpy(pool.rows[None, :width].astype(np.int64)),
+                    torch.from_numpy(pool.cross[None, :width]),
+                )[0][0].numpy()
+                for r, pool in enumerate(pools)
+            ]
+
+
+@dataclass(frozen=True)
+class RankerData:
+    """Requests with the candidates that the funnel gave them, and validation requests with theirs."""
+
+    requests: Requests
+    pools: list[Pool]
+    uniform: Rows
+    """[R, U] random items of each request."""
+    uniform_cross: Floats
+    """[R, U, X]."""
+    older: Requests
+    """Requests of the time before, which the earlier stages were trained on."""
+    validation: Requests
+    validation_pools: list[Pool]
+
+
+def rank(
+    ranker: AwMoe, table: Tensor, batch: Batch, candidates: Tensor, cross: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits [B, N] and gates [B, N, K] of candidate rows [B, N]."""
+    logits, gate = ranker(
+        batch.events(table),
+        batch.kind,
+        batch.gap,
+        batch.age,
+        batch.mask,
+        batch.profile,
+        table[candidates],
+        cross,
+    )
+    return logits, gate
+
+
+def train_ranker(
+    features: Features, data: RankerData, width: int, config: RankerConfig, seed: int
+) -> RankerModel:
+    """Train in two phases; keep the epoch of the second that ranks `validation` best among `width` candidates.
+
+    The earlier stages know the older requests by heart, so their scores there are too good to be believed. The
+    warm-up therefore learns from older requests with the cross features hidden (at their mean); the second phase
+    learns from requests that the earlier stages never saw, with the scores that serving will see. In between, a
+    listwise linear fit finds how much to trust each score and the experts; that start competes with every epoch
+    that follows, so that on little data the ranker is never worse than it (our choice).
+    """
+    torch.manual_seed(seed)
+    trainer = _Trainer(features, data, config, seed)
+    if config.warmup_epochs and config.warmup_requests and len(data.older):
+        trainer.warm_up()
+    trainer.stack(width)
+    return trainer.train(width)
+
+
+class _Trainer:
+    def __init__(self, features: Features, data: RankerData, config: RankerConfig, seed: int) -> None:
+        self.features, self.data, self.config = features, data, config
+        self.items = item_tower(features.schema, features.items, config.dim, config.id_dropout)
+        self.ranker = aw_moe(features.schema, config)
+        seen = np.concatenate([pool.cross[:: max(len(pool.cross) // 50, 1)] for pool in data.pools])
+        self.ranker.standardise(
+            torch.from_numpy(seen.mean(axis=0)), torch.from_numpy(seen.std(axis=0) + 1e-3)
+        )
+        self.loss_of = RANKER_LOSSES[config.loss]
+        self.generator = torch.Generator().manual_seed(seed)
+        self.random = np.random.default_rng(seed)
+        self.parameters = [*self.items.parameters(), *self.ranker.parameters()]
+
+    def warm_up(self) -> None:
+        """Learn item vectors, attention and experts from older requests."""
+        older, config = self.data.older, self.config
+        frequency = np.bincount(older.target, minlength=len(self.features.items)).astype(np.float64) + 1
+        cumulative = np.cumsum(frequency**0.75)
+
+        def loss(index: Tensor) -> Tensor:
+            requests = older.at(index.numpy())
+            draws = self.random.random((len(requests), config.candidates - 1)) * cumulative[-1]
+            negatives = np.searchsorted(cumulative, draws)
+            rows = np.concatenate([requests.target[:, None], negatives], axis=1)
+            hidden = self.ranker.cross_mean.expand(*rows.shape, -1)
+            return self._loss(self.features.batch(requests), requests, rows, hidden)
+
+        fit(
+            "ranker, warm-up",
+            self.parameters,
+            Schedule(config.warmup_epochs, config.learning_rate, config.weight_decay),
+            lambda epoch: shuffled(len(older), config.batch, self.generator, config.warmup_requests),
+            loss,
+        )
+
+    def stack(self, width: int) -> None:
+        """Set the linear path and the blend by a listwise fit over the funnel's candidates."""
+        with torch.no_grad():
+            self.ranker.start_from(torch.zeros(len(CROSS)), 1.0)
+        some = np.linspace(0, len(self.data.requests) - 1, min(len(self.data.requests), STACK)).astype(
+            np.int64
+        )
+        pools = [with_target(self.data.pools[r], int(self.data.requests.target[r]), width) for r in some]
+        batch = self.features.batch(self.data.requests.at(some))
+        model = RankerModel(self.items, self.ranker, 0.0)
+        experts = model.logits(batch, pools, width + 1)
+        mean, scale = self.ranker.cross_mean.numpy(), self.ranker.cross_scale.numpy()
+        columns = [
+            np.column_stack([(pool.cross - mean) / scale, own])
+            for pool, own in zip(pools, experts, strict=True)
+        ]
+        weights = fit_listwise(columns, [pool.place for pool in pools])
+        self.ranker.start_from(torch.from_numpy(weights[:-1]), float(weights[-1]))
+
+    def train(self, width: int) -> RankerModel:
+        """Learn from the funnel's own candidates and scores."""
+        data, config = self.data, self.config
+        batches = self.features.batch(data.requests)
+        validation = self.features.batch(data.validation)
+        best = (-1.0, self.items.state_dict(), self.ranker.state_dict())
+
+        def loss(index: Tensor) -> Tensor:
+            rows, cross = self._sample(index.numpy(), width)
+            return self._loss(
+                batches.at(index), data.requests.at(index.numpy()), rows, torch.from_numpy(cross)
+            )
+
+        def after_epoch(epoch: int) -> str:
+            nonlocal best
+            model = RankerModel(self.items, self.ranker, 0.0)
+            value = funnel_ndcg(model.logits(validation, data.validation_pools, width), data.validation_pools)
+            if value > best[0]:
+                best = (
+                    value,
+                    copy.deepcopy(self.items.state_dict()),
+                    copy.deepcopy(self.ranker.state_dict()),
+                )
+            return f"validation NDCG@10 {value:.4f}"
+
+        after_epoch(-1)
+        fit(
+            "ranker",
+            self.parameters,
+            Schedule(config.epochs, config.learning_rate, config.weight_decay),
+            lambda epoch: shuffled(len(data.requests), config.batch, self.generator),
+            loss,
+            after_epoch,
+        )
+        self.items.load_state_dict(best[1])
+        self.ranker.load_state_dict(best[2])
+        return RankerModel(self.items.eval(), self.ranker.eval(), best[0])
+
+    def _loss(self, batch: Batch, requests: Requests, rows: NDArray[np.int64], cross: Tensor) -> Tensor:
+        self.items.train()
+        self.ranker.train()
+        table = self.items.all()
+        candidates = torch.from_numpy(rows)
+        logits, gate = rank(self.ranker, table, batch, candidates, cross)
+        value = self.loss_of(logits)
+        if self.config.contrast_weight:
+            kept = batch.mask & (torch.rand(batch.mask.shape) >= self.config.mask_share)
+            thin = Batch(batch.rows, batch.kind, batch.gap, batch.age, batch.recent, kept, batch.profile)
+            _, masked = rank(self.ranker, table, thin, candidates[:, :1], cross[:, :1])
+            users = torch.from_numpy(requests.user)
+            value = value + self.config.contrast_weight * contrast(gate[:, 0], masked[:, 0], users)
+        return value
+
+    def _sample(self, index: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], Floats]:
+        """The positive first, then hard negatives of the funnel and uniform ones: rows [B, N], cross [B, N, X]."""
+        data, count = self.data, self.config.candidates - 1
+        hard = round(count * self.config.hard_share)
+        rows = np.empty((len(index), count + 1), np.int64)
+        cross = np.empty((len(index), count + 1, len(CROSS)), np.float32)
+        for b, r in enumerate(index.tolist()):
+            pool = data.pools[r]
+            able = np.delete(
+                np.arange(min(width, len(pool.rows))), [pool.place] if 0 <= pool.place < width else []
+            )
+            take = self.random.choice(able, hard, replace=len(able) < hard)
+            other = self.random.integers(data.uniform.shape[1], size=count - hard)
+            rows[b] = [data.requests.target[r], *pool.rows[take], *data.uniform[r, other]]
+            cross[b] = np.concatenate(
+                [pool.target_cross[None], pool.cross[take], data.uniform_cross[r, other]]
+            )
+        return rows, cross
+
+
+def with_target(pool: Pool, target: int, width: int) -> Pool:
+    """The best `width` candidates, and the target behind them where it is not among them."""
+    if 0 <= pool.place < width:
+        return Pool(pool.rows[:width], pool.cross[:width], pool.target_cross, pool.place)
+    rows = np.append(pool.rows[:width], np.int32(target))
+    return Pool(
+        rows, np.concatenate([pool.cross[:width], pool.target_cross[None]]), pool.target_cross, len(rows) - 1
+    )
+
+
+def funnel_ndcg(scores: list[Floats], pools: list[Pool], k: int = 10) -> float:
+    """Mean NDCG@k of the ranked candidates; a target that the funnel lost counts 0."""
+    total = 0.0
+    for values, pool in zip(scores, pools, strict=True):
+        if 0 <= pool.place < len(values):
+            place = int((values > values[pool.place]).sum())
+            total += 1 / np.log2(place + 2) if place < k else 0.0
+    return total / max(len(pools), 1)

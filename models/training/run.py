@@ -1,0 +1,226 @@
+"""One training run: every stage in order, from a data set to a folder that `cascada export` turns into a bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.data.columns import Dataset
+from models.data.splits import Split, global_time, leave_last_out
+from models.data.vocabulary import build_schema
+from models.plan import Plan
+from models.schema import Schema
+from models.training.calibrate import fit_calibrator, labelled
+from models.training.config import SplitConfig, TrainConfig
+from models.training.features import Features
+from models.training.funnel import Funnel, Pool, snapshot_of
+from models.training.preranker import PreRankerModel, train_preranker
+from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
+from models.training.tables import Space, Tables
+from models.training.timeline import Requests, Timeline, newest_per_user
+from models.training.tower import Towers, train_towers
+from ranking.calibration import Calibrator
+from retrieval.metrics import auc, copc, ece, gauc, log_loss
+from retrieval.snapshot import Snapshot
+
+UNIFORM = 32
+"""Random items per request, scored by the funnel, that the ranker's uniform negatives are drawn from."""
+VALIDATION_REQUESTS = 3000
+KEEP = 0.92
+"""The pre-ranker's width is the least that keeps this share of what retrieval found on validation (our choice)."""
+WIDTHS = (50, 100, 150, 200, 250, 300, 350, 400, 450, 500)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Everything that a bundle is made of, over m items."""
+
+    config: TrainConfig
+    dataset: Dataset
+    schema: Schema
+    plan: Plan
+    towers: Towers
+    preranker: PreRankerModel
+    ranker: RankerModel
+    calibrator: Calibrator
+    space: Space
+    tables: Tables
+    snapshot: Snapshot
+    metrics: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def train(dataset: Dataset, config: TrainConfig) -> Trained:
+    """Train all stages. The events of the test period are never read.
+
+    Raises:
+        ValueError: the data set is too small for the protocol.
+    """
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    seconds: dict[str, float] = {}
+    split, early, late = cut(dataset, config.split)
+    schema = build_schema(dataset, split.train, history_length=config.history_length)
+    features = Features.of(dataset, schema)
+    timeline = features.timeline
+    validation = thinned(timeline.requests(split.validation), VALIDATION_REQUESTS)
+
+    with timed(seconds, "towers"):
+        towers = train_towers(features, early, validation, config.tower, config.seed)
+    with timed(seconds, "preranker"):
+        preranker = train_preranker(features, early, validation, towers.items, config.preranker, config.seed)
+    plan = sized(config, dataset.items)
+    with timed(seconds, "retrieval"):
+        space = Space.of(towers.item_vectors(), config.retrieval, config.seed, config.threads)
+        funnels = _Funnels(features, towers, preranker, space, plan, config)
+        before = funnels.after(early)
+        own = thinned(timeline.requests(late), config.ranker.requests)
+        pools = before.pools(own, "candidates, training")
+        random = np.random.default_rng(config.seed)
+        uniform = random.integers(0, dataset.items, (len(own), UNIFORM)).astype(np.int32)
+        uniform_cross = before.cross_of(own, uniform)
+        held_out = funnels.after(split.train).pools(validation, "candidates, validation")
+    plan = replace(plan, ranked=choose_width(config, plan, held_out))
+    with timed(seconds, "ranker"):
+        data = RankerData(own, pools, uniform, uniform_cross, timeline.requests(early), validation, held_out)
+        ranker = train_ranker(features, data, plan.ranked, config.ranker, config.seed)
+    with timed(seconds, "calibration"):
+        logits = ranker.logits(features.batch(validation), held_out, plan.ranked)
+        calibrator, tried = fit_calibrator(config.calibration, logits, held_out)
+    final = funnels.after(split.train_and_validation)
+    metrics = {
+        "validation": {
+            "requests": len(validation),
+            "tower_ndcg@10": towers.best,
+            "preranker_ndcg@10": preranker.best,
+            "recall_retrieved": _share(held_out, plan.candidates * 10),
+            "recall_preranked": _share(held_out, plan.ranked),
+            "preranked_ndcg@10": funnel_ndcg(
+                [-np.arange(len(p.rows[: plan.ranked])) for p in held_out], held_out
+            ),
+            "final_ndcg@10": ranker.best,
+            **_judge(logits, held_out, calibrator),
+            "calibration_log_loss": tried,
+        }
+    }
+    return Trained(
+        config,
+        dataset,
+        schema,
+        replace(plan, calibration=calibrator.kind),
+        towers,
+        preranker,
+        ranker,
+        calibrator,
+        space,
+        final.tables,
+        final.snapshot,
+        metrics,
+        seconds,
+    )
+
+
+def cut(dataset: Dataset, config: SplitConfig) -> tuple[Split, NDArray[np.int64], NDArray[np.int64]]:
+    """The split, and its training events once more cut: early for the first stages, late for the ranker.
+
+    Raises:
+        ValueError: a part has no event.
+    """
+    if config.protocol == "leave-last-out":
+        split = leave_last_out(dataset)
+        late = newest_per_user(Timeline(dataset), split.train, config.ranker_events)
+    else:
+        split = global_time(dataset, config.test, config.validation)
+        late = np.arange(round(len(split.train) * (1 - config.ranker_share)), len(split.train))
+    early = np.delete(split.train, late)
+    for name, part in (("training", early), ("ranker", late), ("validation", split.validation)):
+        if len(part) == 0:
+            raise ValueError(
+                f"{dataset.name}: {config.protocol} leaves no {name} event; the data set is too small"
+            )
+    return split, early, split.train[late]
+
+
+def sized(config: TrainConfig, items: int) -> Plan:
+    """The plan; without an override, a small catalogue is narrowed: 35% of its items are candidates."""
+    plan = config.base_plan()
+    if "candidates" not in config.plan:
+        plan = replace(plan, candidates=int(min(plan.candidates, max(100, 0.35 * items))))
+    return replace(plan, ranked=min(plan.ranked, plan.candidates))
+
+
+def choose_width(config: TrainConfig, plan: Plan, pools: list[Pool]) -> int:
+    """The least of `WIDTHS` whose recall is at least `KEEP` of retrieval's; an override wins."""
+    if "ranked" in config.plan:
+        return plan.ranked
+    found = _share(pools, plan.candidates * 10)
+    able = [width for width in WIDTHS if width <= plan.candidates]
+    return next(
+        (width for width in able if _share(pools, width) >= KEEP * found), (able or [plan.candidates])[-1]
+    )
+
+
+def thinned(requests: Requests, at_most: int) -> Requests:
+    """At most so many requests, evenly spread."""
+    if len(requests) <= at_most:
+        return requests
+    return requests.at(np.linspace(0, len(requests) - 1, at_most).astype(np.int64))
+
+
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Record the wall time of a block."""
+    start = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - start, 1)
+
+
+@dataclass(frozen=True)
+class _Funnels:
+    """The same models over what was counted up to different moments."""
+
+    features: Features
+    towers: Towers
+    preranker: PreRankerModel
+    space: Space
+    plan: Plan
+    config: TrainConfig
+
+    def after(self, events: NDArray[np.int64]) -> Funnel:
+        """The funnel as it stands after `events`."""
+        retrieval = self.config.retrieval
+        snapshot = snapshot_of(
+            self.features,
+            self.towers,
+            self.space,
+            events,
+            self.plan,
+            retrieval.snapshot_clusters,
+            retrieval.snapshot_users,
+            self.config.seed,
+        )
+        tables = Tables.of(self.features.dataset, events, retrieval)
+        return Funnel(self.features, self.towers, self.preranker, self.space, tables, snapshot, self.plan)
+
+
+def _share(pools: list[Pool], width: int) -> float:
+    return float(np.mean([0 <= pool.place < width for pool in pools])) if pools else 0.0
+
+
+def _judge(logits: list[Any], pools: list[Pool], calibrator: Calibrator) -> dict[str, float]:
+    values, labels, request = labelled(logits, pools)
+    probability = calibrator(values)
+    return {
+        "auc": auc(labels, values),
+        "gauc": gauc(labels, values, request.astype(np.int32)),
+        "log_loss": log_loss(labels, probability),
+        "ece": ece(labels, probability),
+        "copc": copc(labels, probability),
+    }

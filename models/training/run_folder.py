@@ -1,0 +1,118 @@
+"""A training run on disk: what `cascada train` leaves and `cascada export` reads. Plain formats, no pickle.
+
+The tables have the names that they will have in the bundle (`models.artifacts`); beside them are the networks
+(`*.safetensors`) and `run.json`: the configuration, the data set, metrics and times.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import artifacts
+from models.artifacts import atomic_folder, write_json, write_strings
+from models.data.columns import Dataset
+from models.schema import Schema
+from models.training.config import TrainConfig
+from models.training.networks import Networks
+from models.training.run import Trained
+
+RUN = "run.json"
+
+
+class RunError(Exception):
+    """A folder that is no finished training run; the message says why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, as `cascada export` needs it."""
+
+    folder: Path
+    config: TrainConfig
+    schema: Schema
+    networks: Networks
+    about: dict[str, Any]
+
+
+def write_run(folder: Path, trained: Trained) -> None:
+    """Write the run, whole or not at all.
+
+    Raises:
+        FileExistsError: the folder exists already.
+    """
+    with atomic_folder(folder) as temporary:
+        _write_items(temporary, trained.dataset, trained)
+        _write_tables(temporary, trained)
+        Networks(
+            trained.towers.items,
+            trained.towers.users,
+            trained.preranker.items,
+            trained.preranker.users,
+            trained.ranker.items,
+            trained.ranker.ranker,
+        ).save(temporary)
+        write_json(temporary / artifacts.SCHEMA, trained.schema.to_json())
+        write_json(temporary / artifacts.SERVING, {"plan": trained.plan.to_json()})
+        write_json(temporary / artifacts.CALIBRATOR, trained.calibrator.to_json())
+        write_json(
+            temporary / RUN,
+            {
+                "config": trained.config.model_dump(mode="json"),
+                "dataset": {
+                    "name": trained.dataset.name,
+                    "fingerprint": trained.dataset.fingerprint,
+                    "items": trained.dataset.items,
+                    "users": trained.dataset.users,
+                    "events": trained.dataset.events,
+                },
+                "metrics": trained.metrics,
+                "seconds": trained.seconds,
+            },
+        )
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run that `write_run` wrote.
+
+    Raises:
+        RunError: something is missing or does not fit.
+    """
+    try:
+        about = json.loads((folder / RUN).read_bytes())
+        config = TrainConfig.model_validate(about["config"])
+        schema = Schema.from_json(json.loads((folder / artifacts.SCHEMA).read_bytes()))
+        tokens = np.load(folder / artifacts.ITEM_TOKENS)
+        networks = Networks.build(config, schema, tokens).load(folder)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise RunError(f"{folder}: not a finished training run of this version: {error}") from error
+    return Run(folder, config, schema, networks, about)
+
+
+def _write_items(folder: Path, dataset: Dataset, trained: Trained) -> None:
+    write_strings(folder, artifacts.ITEM_IDS, dataset.item_ids)
+    records = [json.dumps(record, ensure_ascii=False) for record in dataset.item_records]
+    write_strings(folder, artifacts.ITEM_RECORDS, records)
+    np.save(folder / artifacts.ITEM_TOKENS, trained.towers.items.tokens.numpy())
+    np.save(folder / artifacts.ITEM_CREATED, dataset.item_created_ms)
+    np.save(folder / artifacts.ITEM_AVAILABLE, dataset.item_available)
+    np.save(folder / artifacts.ITEM_VECTORS, trained.space.vectors)
+    np.save(folder / artifacts.PRERANK_VECTORS, trained.preranker.item_vectors())
+    np.save(folder / artifacts.RANK_VECTORS, trained.ranker.item_vectors())
+
+
+def _write_tables(folder: Path, trained: Trained) -> None:
+    np.save(folder / artifacts.POPULARITY, trained.tables.popularity)
+    np.save(folder / artifacts.CENTROIDS, trained.space.clusters.centroids)
+    np.save(folder / artifacts.ASSIGNMENT, trained.space.clusters.assignment)
+    np.save(folder / artifacts.NEIGHBOUR_ROWS, trained.tables.neighbours.rows)
+    np.save(folder / artifacts.NEIGHBOUR_SCORES, trained.tables.neighbours.scores)
+    np.save(folder / artifacts.SNAPSHOT_VECTORS, trained.snapshot.vectors)
+    np.save(folder / artifacts.SNAPSHOT_CLUSTERS, trained.snapshot.clusters)
+    np.save(folder / artifacts.SNAPSHOT_WEIGHTS, trained.snapshot.weights)
+    np.save(folder / artifacts.SNAPSHOT_CENTROIDS, trained.snapshot.centroids)
+    trained.space.index.save(folder / artifacts.INDEX)

@@ -1,0 +1,67 @@
+"""What retrieval learns by counting: clusters, neighbours, popularity and the user snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.columns import Dataset
+from models.training.config import RetrievalConfig
+from retrieval.clusters import Clusters, fit_clusters
+from retrieval.index import IndexSettings, VectorIndex, build_index
+from retrieval.neighbours import Neighbours, build_neighbours
+
+Floats = NDArray[np.float32]
+
+HALF_LIFE_SHARE = 0.25
+"""Popularity halves over this share of the time that the events span (our choice)."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Counted from one set of events: `neighbours`, and `popularity` [placements, m]."""
+
+    neighbours: Neighbours
+    popularity: Floats
+
+    @classmethod
+    def of(cls, dataset: Dataset, events: NDArray[np.int64], config: RetrievalConfig) -> Tables:
+        """Count the given events."""
+        neighbours = build_neighbours(
+            dataset.event_user[events],
+            dataset.event_item[events],
+            dataset.items,
+            config.neighbours,
+            shrinkage=config.shrinkage,
+        )
+        return cls(neighbours, decayed_popularity(dataset, events))
+
+
+@dataclass(frozen=True)
+class Space:
+    """The item space of one tower: vectors [m, d + 1], their clusters and the index over them."""
+
+    vectors: Floats
+    clusters: Clusters
+    index: VectorIndex
+
+    @classmethod
+    def of(cls, vectors: Floats, config: RetrievalConfig, seed: int, threads: int) -> Space:
+        """Cluster the directions and index the whole vectors."""
+        clusters = fit_clusters(vectors[:, :-1], config.clusters, seed)
+        return cls(
+            vectors, clusters, build_index(vectors, IndexSettings(config.index), seed, threads=threads)
+        )
+
+
+def decayed_popularity(dataset: Dataset, events: NDArray[np.int64]) -> Floats:
+    """Event counts per placement and item, an event's weight halving with age: [placements, m]."""
+    time_ms = dataset.event_time_ms[events].astype(np.float64)
+    span = max(float(np.ptp(time_ms)) if len(time_ms) else 0.0, 1.0)
+    weight = 0.5 ** ((time_ms.max(initial=0.0) - time_ms) / (span * HALF_LIFE_SHARE))
+    cell = dataset.event_placement[events].astype(np.int64) * dataset.items + dataset.event_item[events]
+    size = len(dataset.placements) * dataset.items
+    counts = np.bincount(cell, weights=weight, minlength=size)
+    return counts.reshape(len(dataset.placements), dataset.items).astype(np.float32)

@@ -1,0 +1,139 @@
+"""A data set's events by user, and the requests that training and evaluation replay from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.columns import Dataset
+from models.encode import History, encode_histories
+from models.schema import Schema
+
+Index = NDArray[np.int64]
+Rows = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """R moments at which a user went for an item: `user`, `target` rows, `now_ms`, all [R].
+
+    The history of request r are the timeline's places `begin[r]` up to, not including, `end[r]`.
+    """
+
+    user: Rows
+    target: Rows
+    now_ms: Index
+    begin: Index
+    end: Index
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def at(self, index: NDArray[Any] | slice) -> Requests:
+        """The requests at `index`."""
+        return Requests(
+            self.user[index], self.target[index], self.now_ms[index], self.begin[index], self.end[index]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """W training sequences: `user` [W], `history` [W, T], `following` [W, T] the next item, -1 at pads."""
+
+    user: Rows
+    history: History
+    following: Rows
+
+
+class Timeline:
+    """E events sorted by user, then time (ties in the file's order): columns `item`, `kind`, `time_ms` [E].
+
+    `place[e]` is where event e of the data set stands; user u owns places `start[u]` up to `start[u + 1]`.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        order = np.argsort(dataset.event_user, kind="stable")
+        self.user = dataset.event_user[order]
+        self.item = dataset.event_item[order]
+        self.kind = dataset.event_kind[order].astype(np.int64) + 1
+        self.time_ms = dataset.event_time_ms[order]
+        self.start = np.zeros(dataset.users + 1, np.int64)
+        np.cumsum(np.bincount(dataset.event_user, minlength=dataset.users), out=self.start[1:])
+        self.place = np.empty(dataset.events, np.int64)
+        self.place[order] = np.arange(dataset.events)
+
+    def requests(self, events: NDArray[np.integer[Any]]) -> Requests:
+        """One request per event of the data set: the user at that moment, everything earlier as history."""
+        place = self.place[events]
+        user = self.user[place]
+        return Requests(user, self.item[place], self.time_ms[place], self.start[user], place)
+
+    def histories(self, schema: Schema, requests: Requests, now_ms: Index | None = None) -> History:
+        """The newest `schema.history_length` events of each request's history, encoded: [R, T]."""
+        steps = np.arange(-schema.history_length, 0)
+        where = requests.end[:, None] + steps
+        mask = where >= requests.begin[:, None]
+        where = np.maximum(where, 0)
+        return encode_histories(
+            schema,
+            self.item[where],
+            self.kind[where],
+            self.time_ms[where],
+            mask,
+            requests.now_ms if now_ms is None else now_ms,
+        )
+
+    def windows(self, schema: Schema, events: NDArray[np.integer[Any]]) -> Windows:
+        """Sequences for training at every position.
+
+        Each user's `events` are cut into windows of T + 1, from the newest back, that overlap by a quarter, so
+        that early places of a window have context. The target at a pad is -1.
+        """
+        place = np.sort(self.place[events])
+        user = self.user[place]
+        length = schema.history_length
+        ends, begins = [], []
+        bounds = np.flatnonzero(np.diff(user, prepend=-1, append=-1))
+        for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            end = high
+            while end - low >= 2:
+                begin = max(low, end - length - 1)
+                ends.append(end - 1)
+                begins.append(begin)
+                if begin == low:
+                    break
+                end = begin + length // 4
+        last = np.array(ends, np.int64)
+        where = last[:, None] + np.arange(-length, 0)
+        mask = where >= np.array(begins, np.int64)[:, None]
+        inputs = place[np.maximum(where, 0)]
+        history = encode_histories(
+            schema,
+            self.item[inputs],
+            self.kind[inputs],
+            self.time_ms[inputs],
+            mask,
+            self.time_ms[place[last]],
+        )
+        following = place[np.minimum(np.maximum(where + 1, 0), len(place) - 1)]
+        return Windows(user[last], history, np.where(mask, self.item[following], -1).astype(np.int32))
+
+    def seen(self, requests: Requests) -> list[Rows]:
+        """Items of each whole history, in order of time."""
+        return [
+            self.item[begin:end]
+            for begin, end in zip(requests.begin.tolist(), requests.end.tolist(), strict=True)
+        ]
+
+
+def newest_per_user(timeline: Timeline, events: NDArray[np.integer[Any]], count: int) -> Index:
+    """Of `events`, each user's `count` newest ones, leaving at least two older: indices into `events`."""
+    order = np.argsort(timeline.place[events])
+    user = timeline.user[timeline.place[events][order]]
+    total = np.bincount(user, minlength=int(user.max()) + 1) if len(user) else np.zeros(1, np.int64)
+    rank = np.arange(len(user)) - np.repeat(np.cumsum(total) - total, total)
+    from_end = total[user] - rank
+    return np.sort(order[(from_end <= count) & (rank >= 2)])
