@@ -44,7 +44,9 @@ def last_words(log: Path, errors: Path) -> str:
 
 
 def _ready(port: int) -> bool:
+    """Whether it serves with its store: redis-server reads what it kept while the service starts already."""
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200
-    except httpx.HTTPError:
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2)
+        return answer.status_code == 200 and answer.json()["checks"]["store"] == "ok"
+    except (httpx.HTTPError, ValueError, KeyError):
         return False
