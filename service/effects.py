@@ -15,7 +15,7 @@ from service.metrics import Metrics
 
 _log = logging.getLogger("cascada.effects")
 _GATHER_S = 0.02
-_BATCH = 256
+_BATCH = 64
 
 Write = Callable[[Sequence[Impression]], Awaitable[None]]
 

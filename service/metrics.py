@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
+from service.stage_metrics import LABELS, StageMetrics
+
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """The series of one stage, looked up once: a lookup by labels costs more than an increment."""
-
-    seconds: Callable[[float], None]
-    rows_in: Callable[[float], None]
-    rows_out: Callable[[float], None]
-    failed: Callable[[float], None]
 
 
 class Metrics:
@@ -28,7 +17,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._stages: dict[tuple[str, str], _Stage] = {}
+        self._stages = StageMetrics(BUCKETS_S)
+        self.registry.register(self._stages)
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
 
         self.requests = counter(
@@ -45,10 +35,6 @@ class Metrics:
         self.empty_answers = counter("empty_answers", "Answers without any item", "cascade")
         self.degraded = counter("degraded", "Answers that went without a part", "cascade part")
 
-        self.stage_seconds = histogram("stage_seconds", "Time in a stage", "cascade stage")
-        self.stage_rows_in = counter("stage_rows_in", "Candidates that entered a stage", "cascade stage")
-        self.stage_rows_out = counter("stage_rows_out", "Candidates that left a stage", "cascade stage")
-        self.stage_failures = counter("stage_failures", "Failures of a stage", "cascade stage")
         self.fallbacks = counter("fallbacks", "Fallbacks taken", "cascade stage reason")
         self.nonfinite = counter("nonfinite_scores", "Scores that were not finite", "cascade stage")
         self.source_candidates = counter("source_candidates", "Proposed by a source", "cascade source")
@@ -91,12 +77,7 @@ class Metrics:
         self, cascade: str, stage: str, seconds: float, rows_in: int, rows_out: int, failed: bool
     ) -> None:
         """See `service.cascade.observe.Observer`."""
-        series = self._stages.get((cascade, stage)) or self._stage(cascade, stage)
-        series.seconds(seconds)
-        series.rows_in(rows_in)
-        series.rows_out(rows_out)
-        if failed:
-            series.failed(1)
+        self._stages.add(cascade, stage, seconds, rows_in, rows_out, failed)
 
     def on_source(self, cascade: str, source: str, proposed: int, unique: int) -> None:
         """See `service.cascade.observe.Observer`."""
@@ -125,15 +106,6 @@ class Metrics:
         for part in degraded:
             self.degraded.labels(cascade, part).inc()
 
-    def _stage(self, cascade: str, stage: str) -> _Stage:
-        series = self._stages[cascade, stage] = _Stage(
-            self.stage_seconds.labels(cascade, stage).observe,
-            self.stage_rows_in.labels(cascade, stage).inc,
-            self.stage_rows_out.labels(cascade, stage).inc,
-            self.stage_failures.labels(cascade, stage).inc,
-        )
-        return series
-
     def _counter(self, name: str, meaning: str, labels: str = "") -> Counter:
         return Counter(f"cascada_{name}", meaning, labels.split(), registry=self.registry)
 
@@ -153,7 +125,7 @@ def markdown() -> str:
     lines = ["| series | type | labels | meaning |", "|---|---|---|---|"]
     for family in metrics.registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
-        names = ", ".join(f"`{label}`" for label in labels[family.name])
+        names = ", ".join(f"`{label}`" for label in labels.get(family.name, LABELS))
         lines.append(f"| `{name}` | {family.type} | {names} | {family.documentation} |")
     return "\n".join(lines) + "\n"
 

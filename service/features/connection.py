@@ -73,6 +73,8 @@ class RedisConnection:
 
     async def scripts(self, script: Script, calls: Sequence[Call]) -> list[Any]:
         """Run a script once per (keys, arguments), all in one round trip."""
+        if not calls:
+            return []
         answers = await self.write(self._evaluate("EVALSHA", script.sha, calls))
         # A Redis that was restarted has forgotten the script: it ran none of these calls, so run them again.
         missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]

@@ -73,7 +73,7 @@ class RedisStore:
         stored = [True] * len(events)
         users = iter(positions.items())
         while part := list(islice(users, _USERS_PER_ROUND)):
-            await self._log([events[i] for _, indices in part for i in indices])
+            await self._streams.add_events([events[i] for _, indices in part for i in indices])
             calls = [self._append_call(user, [events[i] for i in indices]) for user, indices in part]
             answers = await self._redis.scripts(scripts.APPEND_EVENTS, calls)
             for (_, indices), answer in zip(part, answers, strict=True):
@@ -129,16 +129,15 @@ class RedisStore:
 
     async def record(self, impressions: Sequence[Impression]) -> None:
         """Log answers, and remember what each user was shown: newest first, bounded, for a limited time."""
-        pipeline = self._redis.pipeline()
-        for impression in impressions:
-            self._streams.add_impression(pipeline, impression)
-            if impression.user_id is not None and impression.item_ids:
-                name = self._keys.exposures(impression.user_id)
-                shown = pack_exposure(impression.timestamp_ms, impression.request_id, impression.item_ids)
-                pipeline.lpush(name, shown)
-                pipeline.ltrim(name, 0, self._limits.exposures - 1)
-                pipeline.expire(name, self._limits.exposure_ttl_s)
-        await self._redis.write(pipeline.execute())
+        await self._streams.add_impressions(impressions)
+        shown: dict[UserId, list[str]] = {}
+        for one in impressions:
+            if one.user_id is not None and one.item_ids:
+                line = pack_exposure(one.timestamp_ms, one.request_id, one.item_ids)
+                shown.setdefault(one.user_id, []).append(line)
+        limits = [self._limits.exposures, self._limits.exposure_ttl_s]
+        calls = [([self._keys.exposures(user)], [*limits, *lines]) for user, lines in shown.items()]
+        await self._redis.scripts(scripts.ADD_EXPOSURES, calls)
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
@@ -147,11 +146,6 @@ class RedisStore:
     async def close(self) -> None:
         """Drop all connections."""
         await self._redis.close()
-
-    async def _log(self, events: Sequence[Event]) -> None:
-        pipeline = self._redis.pipeline()
-        self._streams.add_events(pipeline, events)
-        await self._redis.write(pipeline.execute())
 
     def _append_call(self, user_id: UserId, events: Sequence[Event]) -> tuple[list[str], list[Any]]:
         limits, now_ms = self._limits, self._now_us() // 1000

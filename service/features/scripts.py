@@ -80,3 +80,21 @@ end
 return out
 """)
 """Returns number, item, record of each change, oldest first."""
+
+APPEND_LOG = Script("""
+-- KEYS stream; ARGV length to keep, then per entry: user, json
+for i = 2, #ARGV, 2 do
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'user_id', ARGV[i], 'json', ARGV[i + 1])
+end
+return #ARGV
+""")
+"""Adds entries to a log: one command for many."""
+
+ADD_EXPOSURES = Script("""
+-- KEYS exposures; ARGV number to keep, ttl in s, then lines, oldest first
+for i = 3, #ARGV do redis.call('LPUSH', KEYS[1], ARGV[i]) end
+redis.call('LTRIM', KEYS[1], 0, ARGV[1] - 1)
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return #ARGV
+""")
+"""Remembers what one user was shown."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from redis.asyncio.client import Pipeline
 
 from service.cascade.query import ItemId, UserId
 from service.features.connection import RedisConnection
 from service.features.keys import Keys
+from service.features.scripts import APPEND_LOG
 from service.features.store import Event
 
 Floats = NDArray[np.float32]
@@ -48,20 +48,26 @@ class Streams:
         self._events = events
         self._impressions = impressions
 
-    def add_events(self, pipeline: Pipeline, events: Sequence[Event]) -> None:
-        """Queue events on a pipeline that somebody else executes."""
-        for event in events:
-            _add(pipeline, self._keys.event_log, event.user_id, _event_fields(event), self._events)
+    async def add_events(self, events: Sequence[Event]) -> None:
+        """Log events."""
+        entries = [(event.user_id, _event_fields(event)) for event in events]
+        await self._add(self._keys.event_log, self._events, entries)
 
-    def add_impression(self, pipeline: Pipeline, impression: Impression) -> None:
-        """Queue one answer on a pipeline that somebody else executes."""
-        fields = _impression_fields(impression)
-        _add(pipeline, self._keys.impression_log, impression.user_id, fields, self._impressions)
+    async def add_impressions(self, impressions: Sequence[Impression]) -> None:
+        """Log answers."""
+        entries = [(impression.user_id, _impression_fields(impression)) for impression in impressions]
+        await self._add(self._keys.impression_log, self._impressions, entries)
 
     async def erase(self, user_id: UserId) -> int:
         """Delete every entry about a user, page by page; returns how many there were."""
         names = (self._keys.event_log, self._keys.impression_log)
         return sum([await self._erase(name, user_id) for name in names])
+
+    async def _add(self, stream: str, keep: int, entries: Sequence[tuple[UserId | None, Any]]) -> None:
+        arguments: list[Any] = [keep]
+        for user_id, fields in entries:
+            arguments += [user_id or "", orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)]
+        await self._connection.script(APPEND_LOG, [stream], arguments)
 
     async def _erase(self, stream: str, user_id: UserId) -> int:
         wanted = user_id.encode()
@@ -78,14 +84,6 @@ class Streams:
             self._connection.client.xrange(stream, start, "+", count=_PAGE)
         )
         return list(page)
-
-
-def _add(pipeline: Pipeline, name: str, user_id: UserId | None, fields: Mapping[str, Any], keep: int) -> None:
-    entry: dict[Any, Any] = {
-        "user_id": user_id or "",
-        "json": orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY),
-    }
-    pipeline.xadd(name, entry, maxlen=keep, approximate=True)
 
 
 def _event_fields(event: Event) -> dict[str, Any]:

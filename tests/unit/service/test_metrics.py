@@ -27,6 +27,19 @@ def test_a_stage_counts_time_rows_and_failures() -> None:
     assert f"cascada_stage_failures_total{labels} 1.0" in text(metrics)
 
 
+def test_the_buckets_of_a_stage_are_those_of_a_histogram() -> None:
+    metrics = Metrics()
+    for seconds in (0.0001, 0.001, 0.0011, 5.0):
+        metrics.on_stage("search", "source.lexical", seconds, 0, 1, failed=False)
+    found = {
+        sample.labels["le"]: sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "cascada_stage_seconds_bucket"
+    }
+    assert (found["0.0005"], found["0.001"], found["0.002"], found["1.0"], found["+Inf"]) == (1, 2, 3, 3, 4)
+
+
 def test_an_answer_counts_what_it_went_without() -> None:
     metrics = Metrics()
     metrics.on_answer("search", 0.01, 0, ("rank", "store"))
