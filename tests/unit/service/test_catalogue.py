@@ -141,6 +141,13 @@ def test_creation_comes_from_the_record_else_from_the_clock(catalogue: Catalogue
     assert matching(after, "created_at", "<", 10) == {"old"}
 
 
+def test_an_item_of_unknown_age_is_not_new(catalogue: Catalogue) -> None:
+    created = catalogue.created.copy()
+    created[0] = 0
+
+    assert replace(catalogue, created=created).newest[:2].tolist() == [1, 2]
+
+
 @pytest.mark.parametrize(
     "record",
     [

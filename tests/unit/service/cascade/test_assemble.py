@@ -193,6 +193,18 @@ def test_a_list_ends_when_the_catalogue_does(engine: Engine) -> None:
     assert shown == ITEMS - 1
 
 
+def test_a_list_ends_at_the_limit_of_a_cursor(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.LIMIT", 20)
+    first = Request(count=10)
+    query = engine.hydrate(first, None, Moment("r", NOW_MS))
+    cursor = engine.next_cursor(first, query, engine.run(query))
+    second = Request(count=10, cursor=cursor)
+    query = engine.hydrate(second, None, Moment("r", NOW_MS))
+
+    assert cursor is not None
+    assert engine.next_cursor(second, query, engine.run(query)) is None
+
+
 def new_item(engine: Engine, item_id: str = "new", **record: Any) -> Engine:
     whole = {"title": "A brand new fright", "genres": ["horror"], **record}
     return engine.with_changes([ItemChange("1", ItemId(item_id), whole)], NOW_MS)
@@ -216,6 +228,7 @@ def test_a_new_item_may_be_the_anchor_and_an_event(engine: Engine) -> None:
     alike = answer(after, kind=Kind.SIMILAR, item_id=ItemId("new"), count=5)
     after_click = answer(after, session=(SessionEvent(ItemId("new"), "like"),), count=5)
 
+    assert alike.degraded == after_click.degraded == ()
     assert set(tastes(alike)) == {HORROR}
     assert "new" not in item(after, alike)
     assert tastes(after_click).count(HORROR) >= 4

@@ -59,6 +59,15 @@ def test_merges_filters_ranks_and_says_where_everything_went() -> None:
     }
 
 
+def test_what_a_round_cuts_is_listed_from_the_best() -> None:
+    outcome = cascade(filters=()).run(a_query(count=2))
+
+    assert {fate.stage: fate.rows.tolist() for fate in outcome.fates} == {
+        "rank": [4, 3, 2, 1],
+        "answer": [6, 5],
+    }
+
+
 def test_source_bits_name_every_source_of_an_item() -> None:
     outcome = cascade().run(a_query())
 
