@@ -32,6 +32,8 @@ Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+RESERVED = ("available", CREATED_AT.name)
+"""Keys of a live record that are no attributes."""
 NEWEST = 1000
 """How many of the newest items are at hand."""
 
@@ -181,7 +183,8 @@ class Catalogue:
     @cached_property
     def words(self) -> Words:
         """Word search over the changed items."""
-        return Words((row, record) for row, record in self.overlay.records.items() if record is not None)
+        records = ((row, record) for row, record in self.overlay.records.items() if record is not None)
+        return Words((row, _attributes(record)) for row, record in records)
 
     @cached_property
     def _changed_attributes(self) -> Attributes:
@@ -198,6 +201,10 @@ class Catalogue:
         if self.overlay.records:
             mask[self.changed] = matcher(self._changed_attributes)
         return mask
+
+
+def _attributes(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in RESERVED}
 
 
 def _created(record: Mapping[str, Any], otherwise: int) -> int:

@@ -15,7 +15,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class Words:
-    """Which changed rows hold which word, in any of their texts and labels."""
+    """Which changed rows hold which word, in any of their attributes."""
 
     def __init__(self, records: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         self._rows: defaultdict[str, list[int]] = defaultdict(list)
@@ -33,10 +33,10 @@ class Words:
 
 
 def _words(value: Any) -> list[str]:
-    """Lower-case words without accents of a text, or of each text in a list."""
+    """Lower-case words without accents of a text or number, or of each in a list."""
     if isinstance(value, (list, tuple)):
         return [word for one in value for word in _words(one)]
-    if not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return []
-    folded = unicodedata.normalize("NFKD", value).lower()
+    folded = unicodedata.normalize("NFKD", str(value)).lower()
     return _WORD.findall("".join(sign for sign in folded if not unicodedata.combining(sign)))

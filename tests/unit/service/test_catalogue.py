@@ -62,6 +62,7 @@ def test_a_new_item_is_everywhere(catalogue: Catalogue) -> None:
     assert after.newest[0] == ITEMS
     assert after.record_of(ITEMS) == HORROR
     assert after.words.search("frights and a fright")[0].tolist() == [ITEMS]
+    assert after.words.search("2024")[0].tolist() == [ITEMS]
     assert matching(after, "year", ">=", 2020) == {"new"}
     assert "new" in matching(after, "genres", "has", "horror")
     assert after.popularity(0, np.array([0, ITEMS], np.int32))[1] == 0
@@ -139,6 +140,7 @@ def test_creation_comes_from_the_record_else_from_the_clock(catalogue: Catalogue
     )
     assert after.created[ITEMS:].tolist() == [5, NOW_MS, NOW_MS]
     assert matching(after, "created_at", "<", 10) == {"old"}
+    assert after.words.search("5")[0].tolist() == []
 
 
 def test_an_item_of_unknown_age_is_not_new(catalogue: Catalogue) -> None:

@@ -6,7 +6,7 @@ from service.words import Words
 
 WORDS = Words(
     [
-        (7, {"title": "The Café of Horror", "genres": ["Drama", "Film-Noir"], "year": 1990}),
+        (7, {"title": "The Café of Horror", "genres": ["Drama", "Film-Noir"], "year": 1990, "colour": True}),
         (3, {"title": "A quiet place", "genres": None}),
     ]
 )
@@ -20,7 +20,8 @@ WORDS = Words(
         ("noir", [7], [1.0]),
         ("horror place", [3, 7], [0.5, 0.5]),
         ("horror horror quiet place", [3, 7], [2 / 3, 1 / 3]),
-        ("1990", [], []),
+        ("1990", [7], [1.0]),
+        ("true", [], []),
         ("nothing", [], []),
         ("", [], []),
         ("!?", [], []),
