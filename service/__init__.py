@@ -1,0 +1,1 @@
+"""The online service: HTTP, the cascade, time and metrics."""

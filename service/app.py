@@ -17,6 +17,7 @@ from service.api.body_limit import BodyLimit
 from service.api.entrance import Entrance
 from service.api.errors import install_errors
 from service.api.keys import KeyGate
+from service.api.schemas import ProblemOut
 from service.errors import OperatorError
 from service.metrics import Metrics
 from service.parts import Parts
@@ -41,6 +42,7 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
         version=version("cascada"),
         lifespan=_lifespan(settings, metrics, on_failure),
         redoc_url=None,
+        responses={status: {"model": ProblemOut} for status in (422, 503)},
     )
     for resource in (recommend, search, similar, events, items, users, operations):
         app.include_router(resource.router)

@@ -34,6 +34,11 @@ def list_bundles(folder: Path) -> list[FoundBundle]:
     return sorted(found, key=lambda one: (one.manifest.created, one.manifest.version), reverse=True)
 
 
+def bundle_folder(settings: Settings) -> Path:
+    """Where bundles are looked for."""
+    return settings.bundles if settings.bundle is None else settings.bundle.parent
+
+
 def choose_bundle(settings: Settings) -> FoundBundle:
     """The bundle to serve: the one that is named, else the newest.
 

@@ -77,7 +77,10 @@ class Follower:
             try:
                 await self.catch_up()
                 self._outage.ended()
-            except (StoreUnavailable, OperatorError) as error:
+            except StoreUnavailable as error:
+                self._outage.began(error)
+            except OperatorError as error:
+                self._metrics.catalogue_changes.labels("refused").inc()
                 self._outage.began(error)
             except Exception as error:
                 # A defect must not end the following, or this replica would grow stale in silence.

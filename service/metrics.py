@@ -47,7 +47,7 @@ class Metrics:
         self.store_seconds = histogram("store_seconds", "Time of a call to the feature store", "call")
         self.store_failures = counter("store_failures", "Calls that the feature store did not answer", "call")
         self.side_effects = counter("side_effects", "Answers logged, or dropped for lack of room", "result")
-        self.catalogue_changes = counter("catalogue_changes", "Item changes applied or skipped", "result")
+        self.catalogue_changes = counter("catalogue_changes", "Item changes by what became of them", "result")
 
         self.ready = gauge("ready", "1 = real requests went through the cascade")
         self.bundle = gauge("bundle_info", "The bundle in use, as labels", "version schema_hash created")

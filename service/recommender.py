@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Recommender:
         started = time.monotonic()
         engine = self.engine
         add_context(bundle_version=engine.bundle.version)
-        record, without = await self._fetch(request)
+        record, without = await self._fetch(request, moment)
         if time.monotonic() - started > LONG_WAIT_S and await gone():
             self._metrics.client_gone.inc()
             raise ClientGone("the client left before its answer was begun")
@@ -89,15 +90,19 @@ class Recommender:
         self._leave(answered)
         return answered
 
-    async def _fetch(self, request: Request) -> tuple[UserRecord | None, tuple[str, ...]]:
+    async def _fetch(self, request: Request, moment: Moment) -> tuple[UserRecord | None, tuple[str, ...]]:
+        """The user's record, and the label of an answer that has to go without it."""
         if request.user_id is None:
             return None, ()
         try:
-            return await self._store.fetch(request.user_id), ()
+            async with asyncio.timeout(_left(moment)):
+                return await self._store.fetch(request.user_id), ()
         except StoreUnavailable as error:
             self._metrics.on_degraded(request.kind, STORE, "failed", error)
-            self._metrics.degraded.labels(request.kind, STORE).inc()
-            return None, (STORE,)
+        except TimeoutError:
+            self._metrics.on_degraded(request.kind, STORE, "deadline", None)
+        self._metrics.degraded.labels(request.kind, STORE).inc()
+        return None, (STORE,)
 
     def _leave(self, answered: Answered) -> None:
         outcome, query = answered.outcome, answered.query
@@ -115,3 +120,8 @@ class Recommender:
                 propensities=outcome.columns.get("propensity"),
             )
         )
+
+
+def _left(moment: Moment) -> float | None:
+    """Seconds until the deadline; None = there is none."""
+    return None if moment.deadline is None else moment.deadline - time.monotonic()

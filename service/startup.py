@@ -6,14 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle, islice
 
 from models.plan import Plan
 from service.bundle import Bundle
 from service.bundles import choose_bundle
+from service.cascade.assemble import assemble
 from service.cascade.cursor import Cursors
 from service.cascade.hydrate import Moment
-from service.cascade.observe import Observer
+from service.cascade.observe import NullObserver, Observer
 from service.cascade.query import ItemId, Kind, Request, SessionEvent
 from service.engine import Engine
 from service.errors import OperatorError
@@ -64,10 +66,16 @@ def open_engine(settings: Settings, observer: Observer) -> Engine:
 
 
 def warm_up(engine: Engine, count: int) -> None:
-    """Send real requests of every kind through the whole cascade, so that no caller is the first."""
+    """Send real requests of every kind through the whole cascade, uncounted, so that no caller is first."""
+    unseen = NullObserver()
+    cascades = assemble(engine.plan, engine.bundle, engine.catalogue, unseen)
+    engine = replace(engine, observer=unseen, cascades=cascades)
+    degraded: set[str] = set()
     for number, request in enumerate(islice(_samples(engine), count)):
         moment = Moment(f"warm-up-{number}", int(time.time() * 1000))
-        engine.run(engine.hydrate(request, None, moment))
+        degraded.update(engine.run(engine.hydrate(request, None, moment)).degraded)
+    if degraded:
+        _log.warning("some parts of the cascade do not work", extra={"parts": sorted(degraded)})
 
 
 def _samples(engine: Engine) -> Iterator[Request]:

@@ -13,7 +13,7 @@ from service.api.json_route import JsonResponse, JsonRoute
 from service.api.records import from_body, merge, to_body
 from service.api.schemas import Id, ItemIn, ItemPatch, ItemRecordOut, ItemsIn, ItemsOut
 from service.cascade.query import ItemId
-from service.errors import NotFound, OperatorError
+from service.errors import NotFound
 from service.features.store import StoreUnavailable
 from service.parts import Parts
 
@@ -95,7 +95,11 @@ def _exported(parts: Parts, item_id: ItemId) -> dict[str, Any] | None:
 
 
 async def _show(parts: Parts) -> None:
-    """Let this process see the change before the caller hears of it; the others follow."""
-    # It is stored: whatever keeps us from applying it, the follower will try again and complain.
-    with suppress(StoreUnavailable, OperatorError):
+    """Let this process see the change before the caller hears of it; the others follow.
+
+    Raises:
+        OperatorError: stored, but the catalogue is full of changes; it is seen after the next export.
+    """
+    # It is stored: if the store went away since, the follower will try again.
+    with suppress(StoreUnavailable):
         await parts.follower.catch_up()

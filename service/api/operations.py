@@ -9,7 +9,7 @@ from starlette.responses import Response
 from service.api.context import PartsOf
 from service.api.json_route import JsonResponse
 from service.api.schemas import BundlesOut, ReadyOut
-from service.bundles import list_bundles
+from service.bundles import bundle_folder, list_bundles
 from service.errors import NotReady
 from service.features.store import StoreUnavailable
 
@@ -54,6 +54,6 @@ def bundles(parts: PartsOf) -> JsonResponse:
             "active": one.manifest.version == active,
             "metrics": one.manifest.metrics,
         }
-        for one in list_bundles(parts.settings.bundles)
+        for one in list_bundles(bundle_folder(parts.settings))
     ]
     return JsonResponse({"bundles": found})

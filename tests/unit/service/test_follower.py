@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from service.cascade.query import ItemId
+from service.errors import OperatorError
+from service.features.store import ItemChange, StoreUnavailable
+from service.follower import Follower
+from service.metrics import Metrics
+from service.watch import QUIET_S, Watch
+
+
+class Engine:
+    """Remembers what was applied; cannot read a record that is "poison"."""
+
+    def __init__(self, applied: tuple[str, ...] = ()) -> None:
+        self.applied = applied
+
+    def with_changes(self, changes: Sequence[ItemChange], now_ms: int) -> Engine:
+        if any(change.record == {"is": "poison"} for change in changes):
+            raise ValueError("poison")
+        if any(change.record == {"is": "too much"} for change in changes):
+            raise OperatorError("full")
+        return Engine((*self.applied, *(change.item_id for change in changes)))
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.engine = Engine()
+
+    def use(self, engine: Engine) -> None:
+        self.engine = engine
+
+
+class Store:
+    def __init__(self) -> None:
+        self.changes: list[ItemChange] = []
+        self.away = False
+
+    def add(self, item: str, **record: Any) -> None:
+        self.changes.append(ItemChange(str(len(self.changes) + 1), ItemId(item), record))
+
+    async def item_changes(self, after: str, limit: int) -> Sequence[ItemChange]:
+        if self.away:
+            raise StoreUnavailable("away")
+        return [change for change in self.changes if int(change.cursor) > int(after)][: min(limit, 2)]
+
+
+def follower() -> tuple[Follower, Store, Holder]:
+    store, holder = Store(), Holder()
+    return Follower(store, holder, Metrics(), 0.001), store, holder  # type: ignore[arg-type]
+
+
+async def until(condition: Any) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("it never happened")
+
+
+async def test_changes_are_applied_once_and_in_order() -> None:
+    one, store, holder = follower()
+    for number in range(5):
+        store.add(f"i{number}")
+    await one.catch_up()
+    store.add("last")
+    await one.catch_up()
+    assert holder.engine.applied == ("i0", "i1", "i2", "i3", "i4", "last")
+
+
+async def test_a_record_that_cannot_be_read_is_skipped_alone() -> None:
+    one, store, holder = follower()
+    store.add("a")
+    store.add("bad", **{"is": "poison"})
+    store.add("b")
+    await one.catch_up()
+    assert holder.engine.applied == ("a", "b")
+
+
+async def test_an_engine_that_is_new_gets_all_changes_again() -> None:
+    one, store, _ = follower()
+    store.add("a")
+    await one.catch_up()
+    advanced: Any = await one.advance(Engine())  # type: ignore[arg-type]
+    assert advanced.applied == ("a",)
+
+
+async def test_an_outage_is_said_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "cascada.follower")
+    one, store, holder = follower()
+    store.away = True
+    one.start()
+    await asyncio.sleep(0.05)
+    store.away = False
+    store.add("a")
+    await until(lambda: holder.engine.applied == ("a",))
+    await until(lambda: len(caplog.records) == 2)
+    await one.stop()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_a_full_catalogue_is_told_to_who_waits_and_tried_again() -> None:
+    one, store, holder = follower()
+    store.add("a", **{"is": "too much"})
+    with pytest.raises(OperatorError):
+        await one.catch_up()
+    store.changes.clear()
+    store.add("b")
+    await one.catch_up()
+    assert holder.engine.applied == ("b",)
+
+
+def test_why_a_stage_fell_back_is_logged_but_not_every_time(caplog: pytest.LogCaptureFixture) -> None:
+    now = [100.0]
+    watch = Watch(lambda: now[0])
+    for _ in range(5):
+        watch.on_degraded("recommend", "rank", "failed", ValueError("why"))
+    watch.on_degraded("recommend", "rank", "deadline", None)
+    watch.on_degraded("search", "rank", "failed", ValueError("other"))
+    assert len(caplog.records) == 2
+    now[0] += QUIET_S
+    watch.on_degraded("recommend", "rank", "failed", ValueError("why"))
+    assert len(caplog.records) == 3
