@@ -1,0 +1,86 @@
+"""`cascada evaluate`: replay the test period of a data set through a bundle's cascade."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from models.artifacts import BundleError, write_json
+from models.data.dataset import load_dataset
+from models.data.problems import DataError
+from models.training.config import SplitConfig
+from models.training.timeline import Timeline
+from service.bundle import Bundle
+from service.bundles import list_bundles
+from service.cascade.observe import NullObserver
+from service.cascade.query import Kind
+from service.engine import Engine
+from service.errors import OperatorError
+from service.replay.judge import DEFAULT_BASELINES, judge
+from service.replay.replay import replay
+from service.replay.requests import split_of, test_requests
+from service.replay.table import tables
+
+
+def main(argv: list[str]) -> int:
+    """Evaluate; 0 on success, 2 on bad input with one line on stderr."""
+    parser = argparse.ArgumentParser(prog="cascada evaluate", description="Replay the test period, stage by stage.")
+    parser.add_argument("dataset", type=Path, help="the canonical data set that the bundle was trained on")
+    parser.add_argument("--bundle", type=Path, required=True, help="a bundle, or a folder of bundles (the newest)")
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--baselines", default=",".join(DEFAULT_BASELINES), help="names, by commas; '' = none")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args(argv)
+    try:
+        found = evaluate(
+            arguments.dataset,
+            arguments.bundle,
+            [name for name in arguments.baselines.split(",") if name],
+            arguments.threads,
+        )
+        if arguments.json:
+            write_json(arguments.json, found)
+    except (BundleError, DataError, OperatorError, ValueError, OSError) as error:
+        print(f"cascada evaluate: {error}", file=sys.stderr)
+        return 2
+    print(f"bundle {found['bundle']} on {found['dataset']}, {found['protocol']}, seed {found['seed']}\n")
+    print(tables(found))
+    return 0
+
+
+def evaluate(dataset_folder: Path, bundle_folder: Path, baselines: list[str], threads: int) -> dict[str, Any]:
+    """All figures of a bundle on the data set that it was trained on.
+
+    Raises:
+        ValueError: the data set is another one, so that its test events may have been trained on.
+    """
+    if unknown := sorted(set(baselines) - set(DEFAULT_BASELINES)):
+        raise ValueError(f"unknown baseline {unknown[0]!r}; known are {', '.join(DEFAULT_BASELINES)}")
+    below = list_bundles(bundle_folder)
+    bundle = Bundle.open(below[0].folder if below else bundle_folder, threads=threads)
+    dataset = load_dataset(dataset_folder)
+    trained_on = bundle.manifest.dataset.get("fingerprint")
+    if dataset.fingerprint != trained_on:
+        raise ValueError(
+            f"{dataset_folder}: fingerprint {dataset.fingerprint[:12]}, the bundle was trained on "
+            f"{str(trained_on)[:12]}; its test events could be training events"
+        )
+    training = bundle.manifest.training
+    split = split_of(dataset, SplitConfig.model_validate(training["config"]["split"]))
+    timeline = Timeline(dataset)
+    requests = test_requests(timeline, split.test)
+    engine = Engine.build(bundle, NullObserver())
+    replayed = replay(engine, dataset, timeline, requests)
+    names = engine.cascades[Kind.RECOMMEND].source_names
+    return {
+        "bundle": bundle.version,
+        "dataset": dataset.name,
+        "protocol": training["config"]["split"]["protocol"],
+        "seed": training["config"]["seed"],
+        "plan": json.loads(json.dumps(bundle.plan.to_json())),
+        "training seconds": training["seconds"],
+        **judge(replayed, requests, dataset, timeline, split, names, baselines),
+    }

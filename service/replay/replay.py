@@ -1,0 +1,71 @@
+"""Replay requests through the very cascade that serves, and keep what each step let through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from models.data.columns import Dataset
+from models.training.timeline import Timeline
+from service.cascade.candidates import Candidates
+from service.cascade.hydrate import Moment
+from service.cascade.query import Request, UserId
+from service.engine import Engine
+from service.replay.requests import TestRequests, record_of
+
+Rows = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+LIST = 100
+"""Length of the final list that is judged."""
+STEPS = ("filter", "retrieve", "prerank", "rank")
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One request: rows after each of `STEPS`, in that step's order; of the ranked candidates the columns; the list.
+
+    `sources` are the source bits of the candidates after the filters.
+    """
+
+    steps: dict[str, Rows]
+    sources: NDArray[np.int32]
+    tower: Floats
+    prerank: Floats
+    logit: Floats
+    pctr: Floats
+    answer: Rows
+    degraded: tuple[str, ...]
+    timings_ms: dict[str, float]
+
+
+def replay(engine: Engine, dataset: Dataset, timeline: Timeline, requests: TestRequests) -> list[Replayed]:
+    """Ask for `LIST` items per request, at the moment when the user went for one."""
+    replayed = []
+    for r in tqdm(range(len(requests)), desc="replay", unit="request", disable=None):
+        batches: dict[str, Candidates] = {}
+        request = Request(user_id=UserId(dataset.user_ids[requests.user[r]]), count=LIST)
+        query = engine.hydrate(
+            request,
+            record_of(dataset, timeline, requests, r),
+            Moment(f"replay-{r}", int(requests.now_ms[r])),
+        )
+        outcome = engine.run(query, batches.__setitem__)
+        ranked = batches["rank"]
+        replayed.append(
+            Replayed(
+                steps={name: batches[name].rows for name in STEPS},
+                sources=batches["filter"]["sources"],
+                tower=ranked["tower"],
+                prerank=ranked["prerank"],
+                logit=ranked["rank"],
+                pctr=ranked["pctr"],
+                answer=outcome.rows,
+                degraded=outcome.degraded,
+                timings_ms=dict(outcome.timings_ms),
+            )
+        )
+    return replayed

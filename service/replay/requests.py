@@ -1,0 +1,79 @@
+"""The test period as requests: who asks when, and what they went for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.columns import Dataset
+from models.data.splits import Split, global_time, leave_last_out
+from models.training.config import SplitConfig
+from models.training.timeline import Timeline
+from service.cascade.query import ItemId
+from service.features.store import UserRecord
+
+Rows = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class TestRequests:
+    """R requests: `user` [R] rows, `now_ms` [R], `relevant` [R, L] item rows padded with -1, and where each
+    history ends in the timeline, `begin` and `end` [R]."""
+
+    user: Rows
+    now_ms: NDArray[np.int64]
+    relevant: Rows
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def warm(self) -> NDArray[np.bool_]:
+        """Requests of users with a history, [R]."""
+        return self.end > self.begin
+
+
+def split_of(dataset: Dataset, config: SplitConfig) -> Split:
+    """The split that a bundle was trained under."""
+    if config.protocol == "leave-last-out":
+        return leave_last_out(dataset)
+    return global_time(dataset, config.test, config.validation)
+
+
+def test_requests(timeline: Timeline, test: NDArray[np.int64]) -> TestRequests:
+    """One request per user of the test events, at the first of them; relevant is every test item that is new.
+
+    A user whose test items are all old has no request: the lists leave out what was seen.
+    """
+    place = np.sort(timeline.place[test])
+    user = timeline.user[place]
+    first = np.flatnonzero(np.diff(user, prepend=-1))
+    bounds = np.append(first, len(place))
+    kept, relevant = [], []
+    for r, (low, high) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
+        history = timeline.item[timeline.start[user[low]] : place[low]]
+        new = np.setdiff1d(timeline.item[place[low:high]], history)
+        if len(new):
+            kept.append(r)
+            relevant.append(new)
+    padded = np.full((len(kept), max((len(each) for each in relevant), default=1)), -1, np.int32)
+    for row, each in enumerate(relevant):
+        padded[row, : len(each)] = each
+    at = first[kept]
+    return TestRequests(user[at], timeline.time_ms[place[at]], padded, timeline.start[user[at]], place[at])
+
+
+def record_of(dataset: Dataset, timeline: Timeline, requests: TestRequests, r: int) -> UserRecord:
+    """What the store would hold of the user at request r."""
+    part = slice(int(requests.begin[r]), int(requests.end[r]))
+    return UserRecord(
+        attributes=dataset.user_records[requests.user[r]],
+        item_ids=[ItemId(dataset.item_ids[row]) for row in timeline.item[part].tolist()],
+        kinds=[dataset.event_kinds[token - 1] for token in timeline.kind[part].tolist()],
+        timestamps_ms=timeline.time_ms[part].tolist(),
+        known=True,
+    )

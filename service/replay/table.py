@@ -1,0 +1,77 @@
+"""The evaluation as tables that people read (Markdown)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+LIST_COLUMNS = ("HR@10", "NDCG@10", "Recall@20", "NDCG@20", "HR@100", "Recall@100", "coverage@20")
+
+
+def tables(found: dict[str, Any]) -> str:
+    """Funnel, sources, lists and ranker, one table each."""
+    return "\n\n".join((_funnel(found), _sources(found), _lists(found), _ranker(found), _timings(found)))
+
+
+def _funnel(found: dict[str, Any]) -> str:
+    steps = found["funnel"]
+    base = steps["retrieve"]["recall"]
+    rows = [
+        [name, f"{step['size']:.0f}", f"{step['recall']:.4f}", f"{step['recall'] / base:.3f}" if base else "-"]
+        for name, step in steps.items()
+    ]
+    title = f"Funnel, {found['requests']:,} requests ({found['degraded']} degraded): what each step lets through."
+    return f"{title}\n\n" + table(("after", "candidates", "recall", "of retrieval's"), rows)
+
+
+def _sources(found: dict[str, Any]) -> str:
+    rows = [
+        [name, f"{each['size']:.0f}", f"{each['recall']:.4f}", f"{each['recall lost without it']:.4f}"]
+        for name, each in found["sources"].items()
+    ]
+    return "Sources, after the filters.\n\n" + table(("source", "candidates", "recall", "lost without it"), rows)
+
+
+def _lists(found: dict[str, Any]) -> str:
+    tests = found["final list against"]
+    rows = []
+    for name, each in found["lists"].items():
+        values = [f"{each[column]:.4f}" for column in LIST_COLUMNS]
+        test = tests.get(name)
+        verdict = f"{test['NDCG@10 difference']:+.4f}, p = {test['p']:.2g}" if test else ""
+        rows.append([name, *values, verdict])
+    title = (
+        "Lists over the whole catalogue, seen items left out. Standard errors of the final list: HR@10 "
+        f"{found['lists']['final list']['HR@10 error']:.4f}, NDCG@10 {found['lists']['final list']['NDCG@10 error']:.4f}. "
+        "The last column is the final list's NDCG@10 minus the row's, paired test."
+    )
+    return f"{title}\n\n" + table(("list", *LIST_COLUMNS, "final list is better by"), rows)
+
+
+def _ranker(found: dict[str, Any]) -> str:
+    rows = [
+        [name, f"{value:,.0f}" if name in ("candidates", "clicks") else f"{value:.4f}"]
+        for name, value in found["ranker"].items()
+    ]
+    title = "Ranker, on the candidates that it ranked; a label is 1 where the user went for the candidate."
+    return f"{title}\n\n" + table(("figure", "value"), rows)
+
+
+def _timings(found: dict[str, Any]) -> str:
+    rows = [[name, f"{value:.3f}"] for name, value in found["timings_ms"].items()]
+    return "Median milliseconds by stage, one thread, in process.\n\n" + table(("stage", "ms"), rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; every column but the first is set to the right."""
+    widths = [max(len(str(row[i])) for row in (head, *rows)) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = (
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "| " + " | ".join((first, *rest)) + " |"
+
+    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
+    return "\n".join((line(head), rule, *(line(row) for row in rows)))
