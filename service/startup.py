@@ -23,6 +23,7 @@ from service.features.store import StoreUnavailable
 from service.parts import Parts
 from service.settings import Settings
 
+_ATTEMPTS = 3
 _log = logging.getLogger("cascada.startup")
 
 
@@ -38,10 +39,7 @@ async def start(parts: Parts) -> None:
         parts.watchdog.start(parts.server.keep_running())
     parts.effects.start()
     engine = await asyncio.to_thread(open_engine, parts.settings, parts.metrics)
-    try:
-        engine = await parts.follower.advance(engine)
-    except (StoreUnavailable, OperatorError) as error:
-        _log.warning("serving without live item changes for now", extra={"reason": str(error)})
+    engine = await _advance(parts, engine)
     await asyncio.to_thread(warm_up, engine, parts.settings.warmup_requests)
     parts.recommender.use(engine)
     parts.follower.start()
@@ -50,6 +48,21 @@ async def start(parts: Parts) -> None:
     parts.metrics.ready.set(1)
     seconds = round(time.monotonic() - started, 2)
     _log.info("ready", extra={"bundle_version": manifest.version, "seconds": seconds})
+
+
+async def _advance(parts: Parts, engine: Engine) -> Engine:
+    """The engine with all live changes; without them if the store cannot give them, which the follower mends."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await parts.follower.advance(engine)
+        except StoreUnavailable as error:
+            reason = str(error)
+            await asyncio.sleep(0.1 * attempt)
+        except OperatorError as error:
+            reason = str(error)
+            break
+    _log.warning("serving without live item changes for now", extra={"reason": reason})
+    return engine
 
 
 def open_engine(settings: Settings, observer: Observer) -> Engine:
