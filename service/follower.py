@@ -60,10 +60,15 @@ class Follower:
             StoreUnavailable, OperatorError: as `catch_up`.
         """
         async with self._lock:
-            self._cursor = "0"
-            while changes := await self._store.item_changes(self._cursor, _PAGE):
-                engine = await self._applied(engine, changes)
-            return engine
+            try:
+                self._cursor = "0"
+                while changes := await self._store.item_changes(self._cursor, _PAGE):
+                    engine = await self._applied(engine, changes)
+                return engine
+            except BaseException:
+                # Whoever serves with the engine that was given has seen none of these changes.
+                self._cursor = "0"
+                raise
 
     async def _applied(self, engine: Engine, changes: Sequence[ItemChange]) -> Engine:
         # Vectors of new items are computed: not on the thread that answers.

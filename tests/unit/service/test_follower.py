@@ -91,6 +91,24 @@ async def test_an_engine_that_is_new_gets_all_changes_again() -> None:
     assert advanced.applied == ("a",)
 
 
+async def test_what_was_read_in_vain_is_read_again() -> None:
+    one, store, holder = follower()
+    for number in range(4):
+        store.add(f"i{number}")
+    read = store.item_changes
+
+    async def breaks(after: str, limit: int) -> Sequence[ItemChange]:
+        store.away = after != "0"
+        return await read(after, limit)
+
+    store.item_changes = breaks  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await one.advance(Engine())  # type: ignore[arg-type]
+    store.item_changes, store.away = read, False  # type: ignore[method-assign]
+    await one.catch_up()
+    assert holder.engine.applied == ("i0", "i1", "i2", "i3")
+
+
 async def test_an_outage_is_said_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "cascada.follower")
     one, store, holder = follower()
