@@ -51,7 +51,7 @@ async def start(parts: Parts) -> None:
 
 
 async def _advance(parts: Parts, engine: Engine) -> Engine:
-    """The engine with all live changes; without them where the store cannot tell, which the follower mends."""
+    """The engine with all live changes; without them if the store cannot tell: the follower will mend it."""
     for attempt in range(_ATTEMPTS):
         try:
             return await parts.follower.advance(engine)
