@@ -1,6 +1,8 @@
+import ast
 import importlib.metadata
 import importlib.util
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
 TOP_LEVEL = ("service", "retrieval", "ranking", "models")
-OFFLINE_LIBRARIES = {"torch", "onnx", "onnxscript", "pyarrow", "scipy"}
+OFFLINE_LIBRARIES = {"torch", "onnx", "onnxscript", "pyarrow", "safetensors", "scipy"}
+BROUGHT = ("starlette", "pydantic_core")
+"""What FastAPI and pydantic are made of, and expose."""
 PINS = [
     Requirement(line)
     for line in (ROOT / "constraints.txt").read_text().splitlines()
@@ -100,3 +104,32 @@ def _requires(one: Requirement) -> list[str]:
         if (marker := Requirement(line).marker) is None
         or any(marker.evaluate({"extra": extra}) for extra in extras)
     ]
+
+
+def test_every_import_is_of_a_declared_package():
+    declared = {
+        canonicalize_name(Requirement(one).name)
+        for one in (
+            *PROJECT["project"]["dependencies"],
+            *PROJECT["project"]["optional-dependencies"]["train"],
+        )
+    }
+    owners = importlib.metadata.packages_distributions()
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {module}"
+        for name in TOP_LEVEL
+        for path in (ROOT / name).rglob("*.py")
+        for module in _imported(path)
+        if module not in sys.stdlib_module_names
+        and module not in (*TOP_LEVEL, *BROUGHT)
+        and declared.isdisjoint(canonicalize_name(owner) for owner in owners.get(module, ()))
+    }
+    assert undeclared == set()
+
+
+def _imported(path: Path) -> set[str]:
+    """The top-level modules that a file imports anywhere."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    from_ = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in plain | from_}
