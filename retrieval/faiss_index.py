@@ -28,6 +28,12 @@ class FaissIndex:
         """Number of vectors."""
         return int(self._index.ntotal)
 
+    @property
+    def kind(self) -> str:
+        """ "flat", "ivf" or "hnsw"."""
+        kinds = {faiss.IndexIVF: "ivf", faiss.IndexHNSW: "hnsw"}
+        return next((kind for parent, kind in kinds.items() if isinstance(self._index, parent)), "flat")
+
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """See `retrieval.index.VectorIndex`."""
         if not np.isfinite(queries).all():

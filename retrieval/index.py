@@ -24,6 +24,10 @@ class VectorIndex(Protocol):
     def size(self) -> int:
         """Number of vectors."""
 
+    @property
+    def kind(self) -> str:
+        """Its name in `KINDS`."""
+
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """For queries [q, d] the best k: scores [q, k] descending and distinct rows [q, k] int32.
 

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from retrieval.index import IndexSettings, VectorIndex, build_index, open_index
+from retrieval.index import KINDS, IndexSettings, VectorIndex, build_index, open_index
 from tests.contracts.vector_index import VectorIndexSuite
 
 
@@ -34,3 +35,9 @@ class TestGraph(FaissSuite):
 
 class TestAuto(FaissSuite):
     settings = IndexSettings("auto")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_knows_its_kind(kind):
+    vectors = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    assert build_index(vectors, IndexSettings(kind), seed=0).kind == kind
