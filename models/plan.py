@@ -30,7 +30,7 @@ class Plan:
     neighbours: int = 50
     kappa: float = 5.0
     tau_days: float = 90.0
-    similar_events: int = 50
+    similar_events: int = 100
     similar_decay: float = 0.98
     """Weight of the j-th newest event in the similar source: similar_decay ** j."""
     diversity: float = 0.0

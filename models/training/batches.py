@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -49,7 +51,7 @@ class Batch:
 
     def events(self, table: Tensor) -> Tensor:
         """Item vectors of the events, 0 at pads: [B, T, d + 1]."""
-        return table[self.rows] * self.mask.unsqueeze(-1)
+        return F.embedding(self.rows, table) * self.mask.unsqueeze(-1)
 
 
 def shuffled(count: int, size: int, generator: torch.Generator, at_most: int | None = None) -> list[Tensor]:
@@ -88,15 +90,14 @@ def fit(
     """
     first = batches(0)
     optimiser = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, schedule.learning_rate, total_steps=max(schedule.epochs * len(first), 2), pct_start=0.1
-    )
+    steps = schedule.epochs * len(first)
+    cycle = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step, steps))
     history = []
-    with tqdm(total=schedule.epochs * len(first), desc=label, unit="step", disable=None) as bar:
+    with tqdm(total=steps, desc=label, unit="step", disable=None) as bar:
         for epoch in range(schedule.epochs):
             total = 0.0
-            steps = first if epoch == 0 else batches(epoch)
-            for index in steps:
+            epoch_batches = first if epoch == 0 else batches(epoch)
+            for index in epoch_batches:
                 optimiser.zero_grad()
                 value = loss(index)
                 value.backward()
@@ -105,6 +106,14 @@ def fit(
                 cycle.step()
                 total += value.item()
                 bar.update()
-            history.append(total / len(steps))
+            history.append(total / len(epoch_batches))
             bar.set_postfix_str(f"loss {history[-1]:.3f} {after_epoch(epoch)}")
     return history
+
+
+def one_cycle(step: int, steps: int) -> float:
+    """Share of the full learning rate at a step: a linear rise over the first tenth, then a half cosine to 0."""
+    rise = max(steps // 10, 1)
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return 0.5 * (1 + math.cos(math.pi * min((step - rise) / max(steps - rise, 1), 1.0)))

@@ -90,7 +90,7 @@ class RankerConfig(_Section):
     warmup_requests: int = Field(
         20_000, ge=0, description="older requests per warm-up epoch, funnel scores hidden"
     )
-    warmup_epochs: int = Field(2, ge=0)
+    warmup_epochs: int = Field(1, ge=0)
     epochs: int = Field(6, ge=1)
     requests: int = Field(20_000, ge=1, description="requests of the ranker's own slice at most")
 
@@ -99,7 +99,11 @@ class RetrievalConfig(_Section):
     """Clusters, neighbours, the index and the user snapshot."""
 
     clusters: int = Field(64, ge=1)
-    neighbours: int = Field(100, ge=1, description="neighbours per item")
+    neighbours: int = Field(200, ge=1, description="neighbours per item")
+    neighbour_method: str = Field(
+        "auto", description="cooccurrence, ease, or auto: ease up to 5,000 items"
+    )
+    ease_l2: float = Field(200.0, gt=0)
     shrinkage: float = Field(10.0, ge=0)
     index: Literal["auto", "flat", "ivf", "hnsw"] = "auto"
     snapshot_users: int = Field(20_000, ge=1)

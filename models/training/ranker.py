@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from models.encode import CROSS
 from models.networks.aw_moe import AwMoe
 from models.networks.item_tower import ItemTower
-from models.training.batches import Batch, Schedule, fit, shuffled
+from models.training.batches import Batch, Schedule, fit, in_blocks, shuffled
 from models.training.config import RankerConfig
 from models.training.features import Features
 from models.training.funnel import Pool
@@ -26,7 +27,9 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
 
 
-STACK = 4000
+BLOCK = 4
+"""Requests that are ranked at once outside training: few, so that the pairs of events and candidates stay in cache."""
+STACK = 2000
 """Requests of the linear fit at most."""
 
 
@@ -46,18 +49,16 @@ class RankerModel:
     def logits(self, batch: Batch, pools: list[Pool], width: int) -> list[Floats]:
         """Logits of each request's best `width` candidates."""
         self.ranker.eval()
+        found: list[Floats] = []
         with torch.no_grad():
             table = self.items.eval().all()
-            return [
-                rank(
-                    self.ranker,
-                    table,
-                    batch.at(torch.tensor([r])),
-                    torch.from_numpy(pool.rows[None, :width].astype(np.int64)),
-                    torch.from_numpy(pool.cross[None, :width]),
-                )[0][0].numpy()
-                for r, pool in enumerate(pools)
-            ]
+            for block in in_blocks(len(pools), BLOCK):
+                rows, cross = padded(pools[block], width)
+                part = batch.at(torch.arange(block.start, block.stop))
+                logits, _ = rank(self.ranker, table, part, torch.from_numpy(rows), torch.from_numpy(cross))
+                lengths = [min(len(pool.rows), width) for pool in pools[block]]
+                found += [row[:length] for row, length in zip(logits.numpy(), lengths, strict=True)]
+        return found
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def rank(
         batch.age,
         batch.mask,
         batch.profile,
-        table[candidates],
+        F.embedding(candidates, table),
         cross,
     )
     return logits, gate
@@ -129,13 +130,11 @@ class _Trainer:
     def warm_up(self) -> None:
         """Learn item vectors, attention and experts from older requests."""
         older, config = self.data.older, self.config
-        frequency = np.bincount(older.target, minlength=len(self.features.items)).astype(np.float64) + 1
-        cumulative = np.cumsum(frequency**0.75)
+        items = len(self.features.items)
 
         def loss(index: Tensor) -> Tensor:
             requests = older.at(index.numpy())
-            draws = self.random.random((len(requests), config.candidates - 1)) * cumulative[-1]
-            negatives = np.searchsorted(cumulative, draws)
+            negatives = self.random.integers(items, size=(len(requests), config.candidates - 1))
             rows = np.concatenate([requests.target[:, None], negatives], axis=1)
             hidden = self.ranker.cross_mean.expand(*rows.shape, -1)
             return self._loss(self.features.batch(requests), requests, rows, hidden)
@@ -238,6 +237,18 @@ class _Trainer:
                 [pool.target_cross[None], pool.cross[take], data.uniform_cross[r, other]]
             )
         return rows, cross
+
+
+def padded(pools: list[Pool], width: int) -> tuple[NDArray[np.int64], Floats]:
+    """The best `width` candidates of each pool as rows [B, W] and cross [B, W, X]; row 0 and zeros at pads."""
+    longest = max(min(len(pool.rows), width) for pool in pools)
+    rows = np.zeros((len(pools), longest), np.int64)
+    cross = np.zeros((len(pools), longest, len(CROSS)), np.float32)
+    for b, pool in enumerate(pools):
+        length = min(len(pool.rows), width)
+        rows[b, :length] = pool.rows[:length]
+        cross[b, :length] = pool.cross[:length]
+    return rows, cross
 
 
 def with_target(pool: Pool, target: int, width: int) -> Pool:

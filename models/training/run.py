@@ -64,6 +64,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         ValueError: the data set is too small for the protocol.
     """
     torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True)
     torch.manual_seed(config.seed)
     seconds: dict[str, float] = {}
     split, early, late = cut(dataset, config.split)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from models.data.columns import Dataset
 from models.training.config import RetrievalConfig
+from models.training.neighbours import learn_neighbours
 from retrieval.clusters import Clusters, fit_clusters
 from retrieval.index import IndexSettings, VectorIndex, build_index
-from retrieval.neighbours import Neighbours, build_neighbours
+from retrieval.neighbours import Neighbours
 
 Floats = NDArray[np.float32]
 
@@ -29,14 +30,7 @@ class Tables:
     @classmethod
     def of(cls, dataset: Dataset, events: NDArray[np.int64], config: RetrievalConfig) -> Tables:
         """Count the given events."""
-        neighbours = build_neighbours(
-            dataset.event_user[events],
-            dataset.event_item[events],
-            dataset.items,
-            config.neighbours,
-            shrinkage=config.shrinkage,
-        )
-        return cls(neighbours, decayed_popularity(dataset, events))
+        return cls(learn_neighbours(dataset, events, config), decayed_popularity(dataset, events))
 
 
 @dataclass(frozen=True)
