@@ -25,6 +25,9 @@ class Foreground:
     """A shell command in its own session, its output merged and read line by line."""
 
     def __init__(self, command: str, cwd: Path, env: Mapping[str, str]) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # A script in the background of a shell ignores Ctrl-C, and its children would inherit that.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.lines: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
         self._process = subprocess.Popen(

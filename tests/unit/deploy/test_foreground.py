@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 
@@ -20,6 +21,16 @@ def test_ctrl_c_ends_it(tmp_path):
     with Foreground(SPEAKS, tmp_path, {}) as program:
         list(program.until("2", 10))
         assert program.interrupt(10) != 0
+
+
+def test_ctrl_c_works_from_a_script_that_ignores_it(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Foreground(SPEAKS, tmp_path, {}) as program:
+            list(program.until("2", 10))
+            assert program.interrupt(10) != 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_early_end_is_an_error(tmp_path):
