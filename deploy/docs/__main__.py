@@ -29,7 +29,7 @@ FIRST_DEMO_S = 900
 def reference() -> None:
     """Settings and metrics, from the code."""
     fill(ROOT / "docs" / "configuration.md", "settings", settings_table())
-    fill(ROOT / "docs" / "configuration.md", "training", training_table())
+    fill(ROOT / "docs" / "training.md", "training", training_table())
     fill(ROOT / "docs" / "metrics.md", "metrics", metrics_table())
 
 

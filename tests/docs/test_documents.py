@@ -82,7 +82,7 @@ def test_every_cascada_command_of_the_documents_is_a_verb():
     ("document", "block", "table"),
     [
         ("docs/configuration.md", "settings", settings_table),
-        ("docs/configuration.md", "training", training_table),
+        ("docs/training.md", "training", training_table),
         ("docs/metrics.md", "metrics", metrics_table),
     ],
 )
