@@ -1,0 +1,1 @@
+"""Feature schema, encoding and bundle files, shared by training and serving; the offline half below."""

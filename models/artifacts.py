@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ class StringColumn:
         """All strings, in row order."""
         text = bytes(self._blob)
         ends = self._offsets.tolist()
-        return [text[a:b].decode() for a, b in zip(ends, ends[1:], strict=False)]
+        return [text[a:b].decode() for a, b in pairwise(ends)]
 
 
 def _fsync(path: Path) -> None:

@@ -28,9 +28,9 @@ _WORD = re.compile(r"\w+", re.UNICODE)
 class History:
     """A batch of event histories, oldest first, right-aligned; every array is [B, T].
 
-    `rows` are item rows (0 where `mask` is false: multiply by the mask after a gather), `kind` event-kind tokens,
-    `gap` buckets the time to the next event (for the newest: to now), `age` the time to now, `recent` marks the
-    events of the last session.
+    `rows` are item rows (0 where `mask` is false: multiply by the mask after a gather), `kind` event-kind
+    tokens, `gap` buckets the time to the next event (for the newest: to now), `age` the time to now, `recent`
+    marks the events of the last session.
     """
 
     rows: Rows
@@ -51,7 +51,8 @@ class History:
 def bucket_span(span_ms: Ints) -> Ints:
     """Bucket milliseconds, 1..GAP_BUCKETS - 1; a negative span (a clock that jumped back) counts as none."""
     seconds = np.maximum(span_ms, 0) // 1000
-    return np.minimum(np.ceil(np.log2(seconds + 1)).astype(np.int64) + 1, GAP_BUCKETS - 1)
+    buckets: Ints = np.minimum(np.ceil(np.log2(seconds + 1)).astype(np.int64) + 1, GAP_BUCKETS - 1)
+    return buckets
 
 
 def encode_histories(
@@ -75,7 +76,7 @@ def encode_histories(
 
 
 def encode_history(schema: Schema, rows: Rows, kinds: Ints, timestamps: Ints, now_ms: int) -> History:
-    """One user's events (any length, oldest first) as a batch of one; an empty history has T = 1 and no mask."""
+    """One user's events (any length, oldest first) as a batch of one; without any, T = 1 and no mask."""
     keep = slice(-schema.history_length, None)
     if len(rows) == 0:
         empty = np.zeros((1, 1), np.int64)

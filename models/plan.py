@@ -11,11 +11,11 @@ from typing import Any
 class Plan:
     """How wide each step of the funnel is, and how interests are made.
 
-    `candidates` are let through by retrieval and `ranked` by the pre-ranker; `quotas` is the share of `candidates`
-    that each source may propose. `interests` interest queries share `1 - own_share` of the interest slots, the
-    user's own vector takes the rest; `neighbours` similar users smooth the mixture with weight
-    kappa / (n_events + kappa); `tau_days` is the decay of an event's weight.
-    `similar_events` is how many of the newest events look up neighbours. `diversity` in 0..1 is the default knob.
+    `candidates` are let through by retrieval and `ranked` by the pre-ranker; `quotas` is the share of
+    `candidates` that each source may propose. `interests` interest queries share `1 - own_share` of the
+    interest slots, the user's own vector takes the rest; `neighbours` similar users smooth the mixture with
+    weight kappa / (n_events + kappa); `tau_days` is the decay of an event's weight. `similar_events` is how
+    many of the newest events look up neighbours. `diversity` in 0..1 is the default knob.
     """
 
     candidates: int = 1000

@@ -11,6 +11,9 @@ from retrieval.order import top_mask
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
+RECALL_AT = 100
+RECALL_QUERIES = 500
+
 _BLOCK = 1 << 16
 """Vectors that are scored at once."""
 _ROUNDING = 1e-5
@@ -47,3 +50,12 @@ def index_recall(index: VectorIndex, vectors: Floats, queries: Floats, k: int) -
     real = np.where(found >= 0, np.einsum("qd,qkd->qk", queries, np.asarray(vectors[found])), -np.inf)
     edge = scores[:, -1:] - _ROUNDING * np.abs(scores).max(axis=1, keepdims=True)
     return float((real >= edge).mean())
+
+
+def sampled_recall(index: VectorIndex, vectors: Floats, queries: Floats) -> float:
+    """Recall@`RECALL_AT` over at most `RECALL_QUERIES` of `queries` [q, d], evenly spread; NaN for none."""
+    if len(queries) == 0:
+        return float("nan")
+    count = min(RECALL_QUERIES, len(queries))
+    some = np.linspace(0, len(queries) - 1, count).astype(np.int64)
+    return index_recall(index, vectors, np.ascontiguousarray(queries[some], np.float32), RECALL_AT)

@@ -12,12 +12,8 @@ import numpy as np
 
 from models.artifacts import BundleError
 from models.schema import Field, FieldKind
-from retrieval.exact import index_recall
+from retrieval.exact import RECALL_AT, RECALL_QUERIES, sampled_recall
 from service.bundle import Bundle
-
-RECALL_AT = 100
-RECALL_USERS = 500
-"""Users of the snapshot, evenly spread, whose vectors ask for the recall."""
 
 Line = tuple[str, str]
 
@@ -64,14 +60,11 @@ def contents(bundle: Bundle) -> Iterator[Line]:
 
 def recall(bundle: Bundle) -> Line:
     """How much of the exact best the index finds for users of the snapshot; ties may stand in."""
-    name = f"recall@{RECALL_AT}"
-    if len(bundle.snapshot) == 0:
+    name, users = f"recall@{RECALL_AT}", bundle.snapshot.vectors
+    if len(users) == 0:
         return name, "unknown: the snapshot has no users to ask for"
-    count = min(RECALL_USERS, len(bundle.snapshot))
-    users = np.linspace(0, len(bundle.snapshot) - 1, count).astype(np.int64)
-    queries = np.ascontiguousarray(bundle.snapshot.vectors[users], np.float32)
-    found = index_recall(bundle.index, bundle.item_vectors, queries, RECALL_AT)
-    return name, f"{found:.4f} of exact search, over {count:,} users of the snapshot"
+    found = sampled_recall(bundle.index, bundle.item_vectors, users)
+    return name, f"{found:.4f} of exact search, over {min(len(users), RECALL_QUERIES)} users of the snapshot"
 
 
 def _field(field: Field) -> str:

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from models import artifacts
 from models.artifacts import Manifest, StringColumn, atomic_folder, list_files, write_bytes, write_manifest
-from models.export.graphs import Exported, export_graphs
+from models.export.graphs import export_graphs
+from models.export.translate import Exported
 from models.graph import Graph
 from models.training.run_folder import RUN, Run
+from retrieval.exact import RECALL_AT, sampled_recall
+from retrieval.index import open_index
 from retrieval.lexical import build_lexical
 
 TOLERANCE = 1e-4
@@ -48,7 +51,7 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
                 shutil.copyfile(path, folder / path.name)
         for graph in graphs:
             write_bytes(folder / f"{graph.name}.onnx", graph.onnx)
-        np.savez(folder / artifacts.PARITY, **recorded(graphs))
+        np.savez(folder / artifacts.PARITY, allow_pickle=False, **recorded(graphs))
         records = StringColumn.open(folder, artifacts.ITEM_RECORDS).tolist()
         items = [json.loads(record) for record in records]
         build_lexical(
@@ -62,7 +65,7 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
                 dataset=run.about["dataset"],
                 schema_hash=run.schema.hash,
                 files=list_files(folder),
-                metrics=run.about["metrics"],
+                metrics={**run.about["metrics"], "index": {f"recall@{RECALL_AT}": recall(folder)}},
                 software={name: version_of(name) for name in SOFTWARE},
                 training={"config": run.about["config"], "seconds": run.about["seconds"]},
             ),
@@ -82,8 +85,16 @@ def check_parity(graph: Exported) -> None:
         difference = float(np.abs(answers[name] - expected).max(initial=0.0)) / scale
         if not difference <= TOLERANCE:
             raise ParityError(
-                f"{graph.name}/{name}: ONNX differs from torch by {difference:.2g} relative; {TOLERANCE:g} is allowed"
+                f"{graph.name}/{name}: ONNX differs from torch by {difference:.2g} relative; "
+                f"{TOLERANCE:g} is allowed"
             )
+
+
+def recall(folder: Path) -> float | None:
+    """How much of exact search the index finds for the users of the snapshot; None without users."""
+    vectors = np.load(folder / artifacts.ITEM_VECTORS, mmap_mode="r")
+    users = np.load(folder / artifacts.SNAPSHOT_VECTORS, mmap_mode="r")
+    return sampled_recall(open_index(folder / artifacts.INDEX), vectors, users) if len(users) else None
 
 
 def recorded(graphs: Sequence[Exported]) -> dict[str, NDArray[Any]]:

@@ -57,7 +57,8 @@ class Experts(nn.Module):
         hidden = self.dropout(F.relu(self.first(x)))
         hidden = hidden.view(batch * count, self.experts, -1).transpose(0, 1)  # K BN f
         hidden = self.dropout(F.relu(hidden @ self.second + self.second_bias))
-        return (hidden @ self.last).squeeze(-1).T.reshape(batch, count, self.experts)
+        scores: Tensor = (hidden @ self.last).squeeze(-1).T.reshape(batch, count, self.experts)
+        return scores
 
 
 class AwMoe(nn.Module):

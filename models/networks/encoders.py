@@ -12,10 +12,11 @@ from models.networks.transformer import TransformerEncoder
 
 
 class SequenceEncoder(Protocol):
-    """`(x [B, T, d], mask [B, T] bool) -> [B, T, d]`, causal: position t reads positions <= t where mask is true.
+    """`(x [B, T, d], mask [B, T] bool) -> [B, T, d]`, causal: position t reads positions <= t under the
+    mask.
 
-    A position before the first event yields finite values that nobody reads; padding on the left never changes
-    the value at a real position.
+    A position before the first event yields finite values that nobody reads; padding on the left never
+    changes the value at a real position.
     """
 
     def __init__(self, dim: int, layers: int, heads: int, length: int, dropout: float) -> None: ...

@@ -29,4 +29,5 @@ class EventInput(nn.Module):
         x = self.item(events * self.scale) + self.kind(kind)
         for table, span in zip(self.spans, spans, strict=True):
             x = x + table(span)
-        return self.dropout(x)
+        mixed: Tensor = self.dropout(x)
+        return mixed

@@ -1,4 +1,4 @@
-"""HCN pre-ranker: K interests, long and short term joined; a candidate scores by its best interest (arXiv 2210.10547)."""
+"""HCN pre-ranker: K interests, long and short term joined; the best interest scores (arXiv 2210.10547)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.schema import Schema
 
 
 class InterestExtractor(nn.Module):
-    """K centres compete for the events, over a few unrolled iterations (our buildable form of the paper's layer).
+    """K centres compete for the events, over a few unrolled iterations (our form of the paper's layer).
 
     S = norm(C) Wq (norm(B) Wk)^T / sqrt(d); A = softmax over K; C += update(A / sum_T A (B Wv)).
     """
@@ -45,8 +45,8 @@ class InterestExtractor(nn.Module):
 class Hcn(nn.Module):
     """Shapes: B users, T events, K interests, d dimension; item rows and interests are [d + 1], bias last.
 
-    Long reads all events, Short the last session; each is enriched by attention over the other (the co-interest
-    network), and a gate per interest mixes them.
+    Long reads all events, Short the last session; each is enriched by attention over the other (the
+    co-interest network), and a gate per interest mixes them.
     """
 
     def __init__(

@@ -33,7 +33,9 @@ class HstuBlock(nn.Module):
         query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
         weights = F.silu(query @ key.transpose(-1, -2) * self.scale + self.position[:, apart]) * readable
         weights = weights / readable.sum(-1, keepdim=True).clamp(min=1).sqrt()
-        return x + self.dropout(self.out(self.norm_out(join_heads(weights @ value)) * gate))
+        read: Tensor = self.out(self.norm_out(join_heads(weights @ value)) * gate)
+        encoded: Tensor = x + self.dropout(read)
+        return encoded
 
 
 class HstuEncoder(nn.Module):

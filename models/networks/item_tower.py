@@ -16,9 +16,9 @@ CONTENT_SPREAD = 0.02
 class ItemTower(nn.Module):
     """Shapes: n items, W content tokens, d dimension.
 
-    vector = normalise(id embedding + content), bias = id bias + content bias; the row [vector, bias] is what the
-    index holds, so that popularity is not lost to the normalisation (algorithm of our choice). In training the
-    id is dropped at random with `id_dropout`, so that content alone can place a new item.
+    vector = normalise(id embedding + content), bias = id bias + content bias; the row [vector, bias] is what
+    the index holds, so that popularity is not lost to the normalisation (our choice). In training the id is
+    dropped at random with `id_dropout`, so that content alone can place a new item.
     """
 
     tokens: Tensor

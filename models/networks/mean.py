@@ -19,4 +19,5 @@ class MeanEncoder(nn.Module):
         """Encode x [B, T, d] under mask [B, T]."""
         present = mask.unsqueeze(-1).to(x.dtype)
         mean = (self.inward(x) * present).cumsum(1) / present.cumsum(1).clamp(min=1)
-        return mean + self.dropout(self.outward(nn.functional.gelu(mean)))
+        encoded: Tensor = mean + self.dropout(self.outward(nn.functional.gelu(mean)))
+        return encoded

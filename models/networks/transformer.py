@@ -1,4 +1,4 @@
-"""Softmax transformer encoder, SASRec-type (arXiv 1808.09781), with relative instead of absolute positions."""
+"""Softmax transformer encoder, SASRec-type (arXiv 1808.09781), with relative positions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class TransformerBlock(nn.Module):
         weights = self.dropout(torch.softmax(logits.masked_fill(~readable, _UNREADABLE), dim=-1))
         x = x + self.dropout(self.out(join_heads(weights @ value)))
         hidden = self.dropout(nn.functional.gelu(self.forward_in(self.norm_forward(x))))
-        return x + self.dropout(self.forward_out(hidden))
+        encoded: Tensor = x + self.dropout(self.forward_out(hidden))
+        return encoded
 
 
 class TransformerEncoder(nn.Module):

@@ -13,7 +13,7 @@ from models.schema import Schema
 
 
 class UserTower(nn.Module):
-    """Shapes: B users, T events, d dimension; item rows and user vectors are [d + 1], the last being the bias.
+    """Shapes: B users, T events, d dimension; item rows and user vectors are [d + 1], the bias last.
 
     u_t = normalise(encoder(events up to t) + profile) / temperature, with 1 appended for the item's bias.
     """

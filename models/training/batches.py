@@ -85,8 +85,8 @@ def fit(
 ) -> list[float]:
     """Minimise `loss(batch indices)` by AdamW with a one-cycle rate; the mean loss of each epoch.
 
-    `batches(epoch)` gives an epoch's indices; every epoch must give equally many. `after_epoch` returns words for the
-    progress bar.
+    `batches(epoch)` gives an epoch's indices; every epoch must give equally many. `after_epoch` returns words
+    for the progress bar.
     """
     first = batches(0)
     optimiser = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
@@ -112,7 +112,7 @@ def fit(
 
 
 def one_cycle(step: int, steps: int) -> float:
-    """Share of the full learning rate at a step: a linear rise over the first tenth, then a half cosine to 0."""
+    """Share of the full learning rate at a step: a linear rise over a tenth, then a half cosine to 0."""
     rise = max(steps // 10, 1)
     if step < rise:
         return (step + 1) / (rise + 1)

@@ -19,7 +19,7 @@ FOLDS = 2
 def labelled(
     logits: Sequence[Floats], pools: Sequence[Pool]
 ) -> tuple[Floats, NDArray[np.float64], NDArray[np.int64]]:
-    """All ranked candidates in one column: logits, label 1 where the candidate was gone for, and their request."""
+    """All ranked candidates in one column: logits, label 1 where the user went for it, and the request."""
     labels = [np.zeros(len(values)) for values in logits]
     for label, pool in zip(labels, pools, strict=True):
         if 0 <= pool.place < len(label):

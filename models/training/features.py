@@ -16,7 +16,7 @@ from models.training.timeline import Requests, Timeline
 
 @dataclass(frozen=True)
 class Features:
-    """What every trainer reads: the data set and its schema, item tokens [m, W], user profiles [n, P], and the events by user."""
+    """A data set and its schema, item tokens [m, W], user profiles [n, P], and the events by user."""
 
     dataset: Dataset
     schema: Schema

@@ -28,9 +28,10 @@ DAY_MS = 86_400_000.0
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What the pre-ranker saw of one request, best first: `rows` [N] and `cross` [N, X]; the target's are apart.
+    """What the pre-ranker saw of one request, best first: `rows` [N], `cross` [N, X]; the target's are apart.
 
-    `target_cross` [X] is known also where the funnel lost the target; `place` is then -1, else its place in `rows`.
+    `target_cross` [X] is known also where the funnel lost the target; `place` is then -1, else its place in
+    `rows`.
     """
 
     rows: Rows
@@ -166,7 +167,7 @@ def snapshot_of(
     max_users: int,
     seed: int,
 ) -> Snapshot:
-    """The users as they stand after the given events: vectors, and mixtures with the plan's weights and decay."""
+    """The users as they stand after the given events: vectors, and mixtures under the plan."""
     timeline = features.timeline
     place = np.sort(timeline.place[events])
     user = timeline.user[place]

@@ -28,7 +28,7 @@ class Judge:
         self._seen = features.timeline.seen(requests)
 
     def ranks(self, scores: Callable[[slice], Floats]) -> NDArray[np.int64]:
-        """Rank from 0 of each target among the unseen items; `scores(block)` gives [b, m] for requests of the block.
+        """Rank from 0 of each target among the unseen items; `scores(block)` gives a block's scores [b, m].
 
         Ties count against the target; a score that is not finite sorts last.
         """

@@ -33,7 +33,7 @@ def fit_listwise(lists: Sequence[Floats], targets: Sequence[int]) -> Floats:
         optimiser.zero_grad()
         logits = (features @ weights).masked_fill(absent, _ABSENT)
         loss = torch.nn.functional.cross_entropy(logits, goal) + _SHRINKAGE * weights.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     optimiser.step(closure)

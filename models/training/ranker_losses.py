@@ -34,7 +34,7 @@ RANKER_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def contrast(gate: Tensor, masked: Tensor, users: Tensor, temperature: float = 0.2) -> Tensor:
-    """InfoNCE between the gate's outputs [B, K] of whole and of masked sequences, one row per user of `users` [B]."""
+    """InfoNCE between the gate's outputs [B, K] of whole and of masked sequences, one row per user [B]."""
     order = torch.argsort(users, stable=True)
     sorted_users = users[order]
     first = torch.ones_like(sorted_users, dtype=torch.bool)

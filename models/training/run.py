@@ -1,4 +1,4 @@
-"""One training run: every stage in order, from a data set to a folder that `cascada export` turns into a bundle."""
+"""One training run: every stage in order, from a data set to all that a bundle is made of."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNIFORM = 32
 """Random items per request, scored by the funnel, that the ranker's uniform negatives are drawn from."""
 VALIDATION_REQUESTS = 3000
 KEEP = 0.92
-"""The pre-ranker's width is the least that keeps this share of what retrieval found on validation (our choice)."""
+"""The pre-ranker's width is the least that keeps this share of retrieval's recall (our choice)."""
 WIDTHS = (50, 100, 150, 200, 250, 300, 350, 400, 450, 500)
 
 
@@ -104,7 +104,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
             "recall_retrieved": _share(held_out, plan.candidates * 10),
             "recall_preranked": _share(held_out, plan.ranked),
             "preranked_ndcg@10": funnel_ndcg(
-                [-np.arange(len(p.rows[: plan.ranked])) for p in held_out], held_out
+                [-np.arange(len(p.rows[: plan.ranked]), dtype=np.float32) for p in held_out], held_out
             ),
             "final_ndcg@10": ranker.best,
             **_judge(logits, held_out, calibrator),

@@ -89,8 +89,8 @@ class Timeline:
     def windows(self, schema: Schema, events: NDArray[np.integer[Any]]) -> Windows:
         """Sequences for training at every position.
 
-        Each user's `events` are cut into windows of T + 1, from the newest back, that overlap by a quarter, so
-        that early places of a window have context. The target at a pad is -1.
+        Each user's `events` are cut into windows of T + 1, from the newest back, that overlap by a quarter,
+        so that early places of a window have context. The target at a pad is -1.
         """
         place = np.sort(self.place[events])
         user = self.user[place]

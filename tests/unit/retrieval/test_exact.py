@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from retrieval import exact
-from retrieval.exact import exact_search, index_recall
+from retrieval.exact import exact_search, index_recall, sampled_recall
 from retrieval.index import IndexSettings, build_index
 
 
@@ -61,3 +61,19 @@ def test_a_flat_index_is_exact_and_a_thin_one_is_not():
 def test_nothing_to_ask_has_no_recall():
     with pytest.raises(ValueError, match="a query and a vector"):
         index_recall(Finds([[0]]), np.ones((1, 2), np.float32), np.zeros((0, 2), np.float32), 1)
+
+
+def test_a_sample_is_bounded_and_spread_and_nobody_has_no_recall():
+    vectors = np.eye(4, dtype=np.float32)
+    asked = []
+
+    class Notes(Finds):
+        def search(self, queries, k):
+            asked.append(queries)
+            return super().search(queries, k)
+
+    users = np.random.default_rng(0).normal(size=(1200, 4)).astype(np.float32)
+    assert sampled_recall(Notes(np.tile(np.arange(4), (500, 1)), 4), vectors, users) == 1.0
+    assert asked[0].shape == (500, 4)
+    np.testing.assert_array_equal(asked[0][[0, -1]], users[[0, -1]])
+    assert np.isnan(sampled_recall(Finds([[0]]), vectors, users[:0]))
