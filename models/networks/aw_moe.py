@@ -14,9 +14,9 @@ from models.schema import Schema
 class Activation(nn.Module):
     """Weights of T events for N candidates, in the algebraically split form (our choice).
 
-    The first layer over [h_j, h_t, h_j * h_t] is linear in h_t once the event is fixed, so per request one matrix
-    [diag(h_j) W_p + W_t] (d x T a) and one bias meet all candidates in ONE product. A term in h_j - h_t would
-    fold into W_e and W_t. Two heads: the input's weights and the gate's.
+    The first layer over [h_j, h_t, h_j * h_t] is linear in h_t once the event is fixed, so per request one
+    matrix [diag(h_j) W_p + W_t] (d x T a) and one bias meet all candidates in ONE product. A term in h_j - h_t
+    would fold into W_e and W_t. Two heads: the input's weights and the gate's.
     """
 
     def __init__(self, dim: int, width: int) -> None:
@@ -64,10 +64,12 @@ class Experts(nn.Module):
 class AwMoe(nn.Module):
     """Shapes: B requests, T events, N candidates, K experts, X cross features, d dimension.
 
-    v = sum_j alpha_j h_j / sqrt(valid); x = [v, h_t, v * h_t, h_c, cross]; logit = b sum_k G_k s_k(x) + w . cross,
-    G = sum_j a_j g_j / sqrt(valid) + b0, defined for an empty history. The linear path w . cross and the blend b are
-    our choice: the ranker starts from what the funnel knows and adds to it (`start_from`). The context h_c is the
-    user's profile.
+    v = sum_j alpha_j h_j / sqrt(valid); x = [v, h_t, v * h_t, h_c, cross], h_c the user's profile;
+    G = sum_j a_j g_j / sqrt(valid) + b0, defined for an empty history;
+    logit = b sum_k G_k s_k(x) + w . cross.
+
+    The linear path w . cross and the blend b are our choice: the ranker starts from what the funnel knows and
+    adds to it (`start_from`).
     """
 
     cross_mean: Tensor

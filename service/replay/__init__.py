@@ -1,0 +1,1 @@
+"""Evaluation: past requests through the cascade that serves. Nothing online imports this package."""

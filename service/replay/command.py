@@ -21,17 +21,28 @@ from service.engine import Engine
 from service.errors import OperatorError
 from service.replay.judge import DEFAULT_BASELINES, judge
 from service.replay.replay import replay
-from service.replay.requests import split_of, test_requests
+from service.replay.requests import held_out, split_of
 from service.replay.table import tables
 
 
 def main(argv: list[str]) -> int:
     """Evaluate; 0 on success, 2 on bad input with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="cascada evaluate", description="Replay the test period, stage by stage.")
+    parser = argparse.ArgumentParser(
+        prog="cascada evaluate", description="Replay the test period, stage by stage."
+    )
     parser.add_argument("dataset", type=Path, help="the canonical data set that the bundle was trained on")
-    parser.add_argument("--bundle", type=Path, required=True, help="a bundle, or a folder of bundles (the newest)")
+    parser.add_argument(
+        "--bundle", type=Path, required=True, help="a bundle, or a folder of bundles (the newest)"
+    )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    parser.add_argument("--baselines", default=",".join(DEFAULT_BASELINES), help="names, by commas; '' = none")
+    parser.add_argument(
+        "--baselines", default=",".join(DEFAULT_BASELINES), help="names, by commas; '' = none"
+    )
+    parser.add_argument(
+        "--after-last",
+        action="store_true",
+        help="ask right after the user's last known event, not at the time of the test event",
+    )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(argv)
     try:
@@ -40,18 +51,24 @@ def main(argv: list[str]) -> int:
             arguments.bundle,
             [name for name in arguments.baselines.split(",") if name],
             arguments.threads,
+            after_last=arguments.after_last,
         )
         if arguments.json:
             write_json(arguments.json, found)
     except (BundleError, DataError, OperatorError, ValueError, OSError) as error:
         print(f"cascada evaluate: {error}", file=sys.stderr)
         return 2
-    print(f"bundle {found['bundle']} on {found['dataset']}, {found['protocol']}, seed {found['seed']}\n")
+    print(
+        f"bundle {found['bundle']} on {found['dataset']}, {found['protocol']}, asked {found['asked']}, "
+        f"seed {found['seed']}\n"
+    )
     print(tables(found))
     return 0
 
 
-def evaluate(dataset_folder: Path, bundle_folder: Path, baselines: list[str], threads: int) -> dict[str, Any]:
+def evaluate(
+    dataset_folder: Path, bundle_folder: Path, baselines: list[str], threads: int, *, after_last: bool = False
+) -> dict[str, Any]:
     """All figures of a bundle on the data set that it was trained on.
 
     Raises:
@@ -71,13 +88,14 @@ def evaluate(dataset_folder: Path, bundle_folder: Path, baselines: list[str], th
     training = bundle.manifest.training
     split = split_of(dataset, SplitConfig.model_validate(training["config"]["split"]))
     timeline = Timeline(dataset)
-    requests = test_requests(timeline, split.test)
+    requests = held_out(timeline, split.test, after_last=after_last)
     engine = Engine.build(bundle, NullObserver())
     replayed = replay(engine, dataset, timeline, requests)
     names = engine.cascades[Kind.RECOMMEND].source_names
     return {
         "bundle": bundle.version,
         "dataset": dataset.name,
+        "asked": "after the last event" if after_last else "at the test event",
         "protocol": training["config"]["split"]["protocol"],
         "seed": training["config"]["seed"],
         "plan": json.loads(json.dumps(bundle.plan.to_json())),

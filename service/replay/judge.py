@@ -23,11 +23,10 @@ from retrieval.metrics import (
     mean_and_error,
     paired_test,
     ranking_metrics,
-    recall,
 )
 from retrieval.order import descending
 from service.replay.replay import LIST, STEPS, Replayed
-from service.replay.requests import TestRequests
+from service.replay.requests import HeldOut
 
 Rows = NDArray[np.int32]
 Doubles = NDArray[np.float64]
@@ -48,7 +47,7 @@ class Lists:
 
 def judge(
     replayed: Sequence[Replayed],
-    requests: TestRequests,
+    requests: HeldOut,
     dataset: Dataset,
     timeline: Timeline,
     split: Split,
@@ -87,7 +86,8 @@ def judge(
 def funnel(replayed: Sequence[Replayed], relevant: Rows) -> dict[str, dict[str, float]]:
     """What each step lets through: mean size, and recall of the relevant items."""
     found = {
-        step: [share_found(each.steps[step], relevant[r]) for r, each in enumerate(replayed)] for step in STEPS[:-1]
+        step: [share_found(each.steps[step], relevant[r]) for r, each in enumerate(replayed)]
+        for step in STEPS[:-1]
     }
     return {
         step: {
@@ -119,11 +119,14 @@ def sources(
 
 
 def ranker(replayed: Sequence[Replayed], relevant: Rows) -> dict[str, float]:
-    """Ranker and pre-ranker on the same candidates, those that were ranked, and the probabilities' honesty."""
+    """Ranker and pre-ranker on the same candidates, those that were ranked; how honest the pCTR is."""
     labels = np.concatenate([np.isin(each.steps["rank"], relevant[r]) for r, each in enumerate(replayed)])
-    group = np.repeat(np.arange(len(replayed), dtype=np.int32), [len(each.steps["rank"]) for each in replayed])
+    group = np.repeat(
+        np.arange(len(replayed), dtype=np.int32), [len(each.steps["rank"]) for each in replayed]
+    )
     logit, prerank, tower, pctr = (
-        np.concatenate([getattr(each, name) for each in replayed]) for name in ("logit", "prerank", "tower", "pctr")
+        np.concatenate([getattr(each, name) for each in replayed])
+        for name in ("logit", "prerank", "tower", "pctr")
     )
     flat = labels.astype(np.float64)
     return {
@@ -141,7 +144,7 @@ def ranker(replayed: Sequence[Replayed], relevant: Rows) -> dict[str, float]:
     }
 
 
-def baseline(scorer: Any, dataset: Dataset, timeline: Timeline, requests: TestRequests) -> Rows:
+def baseline(scorer: Any, dataset: Dataset, timeline: Timeline, requests: HeldOut) -> Rows:
     """A baseline's lists for the same histories."""
     events = np.argsort(timeline.place)  # place -> event of the data set
     known = np.concatenate(
@@ -196,7 +199,8 @@ def timings(replayed: Sequence[Replayed]) -> dict[str, float]:
     """Median milliseconds by stage over the requests."""
     names = sorted({name for each in replayed for name in each.timings_ms})
     return {
-        name: round(float(np.median([each.timings_ms.get(name, 0.0) for each in replayed])), 3) for name in names
+        name: round(float(np.median([each.timings_ms.get(name, 0.0) for each in replayed])), 3)
+        for name in names
     }
 
 

@@ -14,7 +14,7 @@ from service.cascade.candidates import Candidates
 from service.cascade.hydrate import Moment
 from service.cascade.query import Request, UserId
 from service.engine import Engine
-from service.replay.requests import TestRequests, record_of
+from service.replay.requests import HeldOut, record_of
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -26,9 +26,10 @@ STEPS = ("filter", "retrieve", "prerank", "rank")
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One request: rows after each of `STEPS`, in that step's order; of the ranked candidates the columns; the list.
+    """One request: rows after each of `STEPS`, in that step's order, and the list of the answer.
 
-    `sources` are the source bits of the candidates after the filters.
+    `tower`, `prerank`, `logit` and `pctr` belong to the ranked candidates; `sources` are the source bits of
+    the candidates after the filters.
     """
 
     steps: dict[str, Rows]
@@ -42,7 +43,7 @@ class Replayed:
     timings_ms: dict[str, float]
 
 
-def replay(engine: Engine, dataset: Dataset, timeline: Timeline, requests: TestRequests) -> list[Replayed]:
+def replay(engine: Engine, dataset: Dataset, timeline: Timeline, requests: HeldOut) -> list[Replayed]:
     """Ask for `LIST` items per request, at the moment when the user went for one."""
     replayed = []
     for r in tqdm(range(len(requests)), desc="replay", unit="request", disable=None):

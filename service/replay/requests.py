@@ -18,7 +18,7 @@ Rows = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class TestRequests:
+class HeldOut:
     """R requests: `user` [R] rows, `now_ms` [R], `relevant` [R, L] item rows padded with -1, and where each
     history ends in the timeline, `begin` and `end` [R]."""
 
@@ -44,10 +44,12 @@ def split_of(dataset: Dataset, config: SplitConfig) -> Split:
     return global_time(dataset, config.test, config.validation)
 
 
-def test_requests(timeline: Timeline, test: NDArray[np.int64]) -> TestRequests:
+def held_out(timeline: Timeline, test: NDArray[np.int64], *, after_last: bool = False) -> HeldOut:
     """One request per user of the test events, at the first of them; relevant is every test item that is new.
 
-    A user whose test items are all old has no request: the lists leave out what was seen.
+    With `after_last` the request comes at the moment of the user's last known event instead, so that the time
+    of the test event, which a service would know only when it happens, gives nothing away. A user whose test
+    items are all old has no request: the lists leave out what was seen.
     """
     place = np.sort(timeline.place[test])
     user = timeline.user[place]
@@ -64,10 +66,12 @@ def test_requests(timeline: Timeline, test: NDArray[np.int64]) -> TestRequests:
     for row, each in enumerate(relevant):
         padded[row, : len(each)] = each
     at = first[kept]
-    return TestRequests(user[at], timeline.time_ms[place[at]], padded, timeline.start[user[at]], place[at])
+    begin, end = timeline.start[user[at]], place[at]
+    asked = np.where(end > begin, end - 1, end) if after_last else end
+    return HeldOut(user[at], timeline.time_ms[asked], padded, begin, end)
 
 
-def record_of(dataset: Dataset, timeline: Timeline, requests: TestRequests, r: int) -> UserRecord:
+def record_of(dataset: Dataset, timeline: Timeline, requests: HeldOut, r: int) -> UserRecord:
     """What the store would hold of the user at request r."""
     part = slice(int(requests.begin[r]), int(requests.end[r]))
     return UserRecord(

@@ -17,10 +17,17 @@ def _funnel(found: dict[str, Any]) -> str:
     steps = found["funnel"]
     base = steps["retrieve"]["recall"]
     rows = [
-        [name, f"{step['size']:.0f}", f"{step['recall']:.4f}", f"{step['recall'] / base:.3f}" if base else "-"]
+        [
+            name,
+            f"{step['size']:.0f}",
+            f"{step['recall']:.4f}",
+            f"{step['recall'] / base:.3f}" if base else "-",
+        ]
         for name, step in steps.items()
     ]
-    title = f"Funnel, {found['requests']:,} requests ({found['degraded']} degraded): what each step lets through."
+    title = (
+        f"Funnel, {found['requests']:,} requests ({found['degraded']} degraded): what each step lets through."
+    )
     return f"{title}\n\n" + table(("after", "candidates", "recall", "of retrieval's"), rows)
 
 
@@ -29,7 +36,9 @@ def _sources(found: dict[str, Any]) -> str:
         [name, f"{each['size']:.0f}", f"{each['recall']:.4f}", f"{each['recall lost without it']:.4f}"]
         for name, each in found["sources"].items()
     ]
-    return "Sources, after the filters.\n\n" + table(("source", "candidates", "recall", "lost without it"), rows)
+    return "Sources, after the filters.\n\n" + table(
+        ("source", "candidates", "recall", "lost without it"), rows
+    )
 
 
 def _lists(found: dict[str, Any]) -> str:
@@ -40,9 +49,10 @@ def _lists(found: dict[str, Any]) -> str:
         test = tests.get(name)
         verdict = f"{test['NDCG@10 difference']:+.4f}, p = {test['p']:.2g}" if test else ""
         rows.append([name, *values, verdict])
+    final = found["lists"]["final list"]
     title = (
         "Lists over the whole catalogue, seen items left out. Standard errors of the final list: HR@10 "
-        f"{found['lists']['final list']['HR@10 error']:.4f}, NDCG@10 {found['lists']['final list']['NDCG@10 error']:.4f}. "
+        f"{final['HR@10 error']:.4f}, NDCG@10 {final['NDCG@10 error']:.4f}. "
         "The last column is the final list's NDCG@10 minus the row's, paired test."
     )
     return f"{title}\n\n" + table(("list", *LIST_COLUMNS, "final list is better by"), rows)
