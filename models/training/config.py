@@ -84,14 +84,14 @@ class RankerConfig(_Section):
     mask_share: float = Field(0.3, ge=0, lt=1)
     candidates: int = Field(40, ge=2, description="the positive and sampled negatives per request")
     hard_share: float = Field(0.7, ge=0, le=1, description="negatives from the funnel; the rest is uniform")
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(3e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     batch: int = Field(64, ge=1, description="requests per step")
     warmup_requests: int = Field(
         20_000, ge=0, description="older requests per warm-up epoch, funnel scores hidden"
     )
     warmup_epochs: int = Field(1, ge=0)
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(4, ge=1)
     requests: int = Field(20_000, ge=1, description="requests of the ranker's own slice at most")
 
 
