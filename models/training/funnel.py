@@ -45,6 +45,7 @@ class _User:
     """User-side state of one request."""
 
     history: Rows
+    placement: int
     vector: Floats
     prerank: Floats
     interests: Interests
@@ -71,8 +72,9 @@ class Funnel:
         self.snapshot = snapshot
         self.plan = plan
         self._prerank_items = preranker.item_vectors()
-        self._log_popularity = np.log1p(tables.popularity[0])
-        self._popular = descending(tables.popularity[0], np.arange(len(space.vectors), dtype=np.int32))
+        self._log_popularity = np.log1p(tables.popularity)
+        every = np.arange(len(space.vectors), dtype=np.int32)
+        self._popular = [descending(counts, every) for counts in tables.popularity]
         self._model = InterestModel(
             space.vectors, space.clusters.centroids, space.clusters.assignment, snapshot, plan
         )
@@ -115,7 +117,7 @@ class Funnel:
         history, weights = self._recent(user.history)
         near, _ = self.tables.neighbours.score(history, weights)
         near = near[~np.isin(near, user.history)]
-        popular = self._popular[: size.get("popular", 0) + len(user.history)]
+        popular = self._popular[user.placement][: size.get("popular", 0) + len(user.history)]
         popular = popular[~np.isin(popular, user.history)]
         union = np.unique(
             np.concatenate([found, near[: size.get("similar", 0)], popular[: size.get("popular", 0)]])
@@ -131,7 +133,7 @@ class Funnel:
                 "tower": items @ user.vector,
                 "interest": user.interests.score(items),
                 "similar": self.tables.neighbours.score_rows(history, weights, rows),
-                "popular": self._log_popularity[rows],
+                "popular": self._log_popularity[user.placement, rows],
                 "prerank": (self._prerank_items[rows] @ user.prerank.T).max(axis=1),
             }
         )
@@ -150,7 +152,7 @@ class Funnel:
         interests = self._model.interests(
             vector, history, self._weights[timeline.kind[part]], ages, slots + len(history)
         )
-        return _User(history, vector, prerank, interests)
+        return _User(history, int(requests.placement[r]), vector, prerank, interests)
 
     def _recent(self, history: Rows) -> tuple[Rows, Floats]:
         newest = history[::-1][: self.plan.similar_events]
@@ -173,7 +175,14 @@ def snapshot_of(
     user = timeline.user[place]
     last = np.flatnonzero(np.diff(user, append=-1))
     now = timeline.time_ms[place[last]]
-    ends = Requests(user[last], timeline.item[place[last]], now, timeline.start[user[last]], place[last] + 1)
+    ends = Requests(
+        user[last],
+        timeline.item[place[last]],
+        now,
+        timeline.placement[place[last]],
+        timeline.start[user[last]],
+        place[last] + 1,
+    )
     vectors = np.zeros((len(features.profiles), space.vectors.shape[1]), np.float32)
     vectors[user[last]] = towers.user_vectors(features.batch(ends))
     newest = np.zeros(len(features.profiles), np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ Rows = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """R moments at which a user went for an item: `user`, `target` rows, `now_ms`, all [R].
+    """R moments at which a user went for an item: `user`, `target` rows, `now_ms`, `placement`, all [R].
 
     The history of request r are the timeline's places `begin[r]` up to, not including, `end[r]`.
     """
@@ -26,6 +26,7 @@ class Requests:
     user: Rows
     target: Rows
     now_ms: Index
+    placement: NDArray[np.int16]
     begin: Index
     end: Index
 
@@ -34,9 +35,7 @@ class Requests:
 
     def at(self, index: NDArray[Any] | slice) -> Requests:
         """The requests at `index`."""
-        return Requests(
-            self.user[index], self.target[index], self.now_ms[index], self.begin[index], self.end[index]
-        )
+        return Requests(*(getattr(self, each.name)[index] for each in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +48,10 @@ class Windows:
 
 
 class Timeline:
-    """E events sorted by user, then time (ties in the file's order): columns `item`, `kind`, `time_ms` [E].
+    """E events sorted by user, then time (ties in the file's order), in columns [E].
 
-    `place[e]` is where event e of the data set stands; user u owns places `start[u]` up to `start[u + 1]`.
+    `first` says that the user had no earlier event with the item. `place[e]` is where event e of the data set
+    stands; user u owns places `start[u]` up to `start[u + 1]`.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -60,16 +60,26 @@ class Timeline:
         self.item = dataset.event_item[order]
         self.kind = dataset.event_kind[order].astype(np.int64) + 1
         self.time_ms = dataset.event_time_ms[order]
+        self.placement = dataset.event_placement[order]
+        self.first = np.zeros(dataset.events, bool)
+        pairs = self.user.astype(np.int64) * dataset.items + self.item
+        self.first[np.unique(pairs, return_index=True)[1]] = True
         self.start = np.zeros(dataset.users + 1, np.int64)
         np.cumsum(np.bincount(dataset.event_user, minlength=dataset.users), out=self.start[1:])
         self.place = np.empty(dataset.events, np.int64)
         self.place[order] = np.arange(dataset.events)
 
     def requests(self, events: NDArray[np.integer[Any]]) -> Requests:
-        """One request per event of the data set: the user at that moment, everything earlier as history."""
+        """A request per event of the data set: the user at that moment, everything earlier as history.
+
+        Events with an item that the user has been at before make no request: lists leave out what was seen.
+        """
         place = self.place[events]
+        place = place[self.first[place]]
         user = self.user[place]
-        return Requests(user, self.item[place], self.time_ms[place], self.start[user], place)
+        return Requests(
+            user, self.item[place], self.time_ms[place], self.placement[place], self.start[user], place
+        )
 
     def histories(self, schema: Schema, requests: Requests, now_ms: Index | None = None) -> History:
         """The newest `schema.history_length` events of each request's history, encoded: [R, T]."""
@@ -90,7 +100,8 @@ class Timeline:
         """Sequences for training at every position.
 
         Each user's `events` are cut into windows of T + 1, from the newest back, that overlap by a quarter,
-        so that early places of a window have context. The target at a pad is -1.
+        so that early places of a window have context. The target is -1 at a pad, and where the user has been
+        at the item before; a window without any target is left out.
         """
         place = np.sort(self.place[events])
         user = self.user[place]
@@ -119,7 +130,9 @@ class Timeline:
             self.time_ms[place[last]],
         )
         following = place[np.minimum(np.maximum(where + 1, 0), len(place) - 1)]
-        return Windows(user[last], history, np.where(mask, self.item[following], -1).astype(np.int32))
+        target = np.where(mask & self.first[following], self.item[following], -1).astype(np.int32)
+        useful: NDArray[np.bool_] = (target >= 0).any(axis=1)
+        return Windows(user[last][useful], history.at(useful), target[useful])
 
     def seen(self, requests: Requests) -> list[Rows]:
         """Items of each whole history, in order of time."""

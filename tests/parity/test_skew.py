@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_a_feature_that_training_reads_differently_would_be_noticed(worlds: Worl
     """The comparison has teeth: a user whose newest event is missing gets other features."""
     one = worlds.requests.at(slice(0, 1))
     _, served = worlds.serve(0)
-    late = Requests(one.user, one.target, one.now_ms, one.begin, one.end - 1)
+    late = replace(one, end=one.end - 1)
     trained = worlds.funnel.cross_of(late, served.rows[None])[0]
     for column, name in enumerate(CROSS):
         same = np.allclose(served[name], trained[:, column], rtol=1e-4, atol=1e-4)
