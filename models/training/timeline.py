@@ -116,7 +116,7 @@ class Timeline:
                 begins.append(begin)
                 if begin == low:
                     break
-                end = begin + length // 4
+                end = begin + max(length // 4, 1)
         last = np.array(ends, np.int64)
         where = last[:, None] + np.arange(-length, 0)
         mask = where >= np.array(begins, np.int64)[:, None]
@@ -131,7 +131,7 @@ class Timeline:
         )
         following = place[np.minimum(np.maximum(where + 1, 0), len(place) - 1)]
         target = np.where(mask & self.first[following], self.item[following], -1).astype(np.int32)
-        useful: NDArray[np.bool_] = (target >= 0).any(axis=1)
+        useful = np.flatnonzero((target >= 0).any(axis=1))
         return Windows(user[last][useful], history.at(useful), target[useful])
 
     def seen(self, requests: Requests) -> list[Rows]:
