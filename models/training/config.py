@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from models.plan import Plan
 
@@ -19,10 +20,23 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def heads_fit(section: Any) -> Any:
+    """Refuse a dimension that the heads cannot share evenly.
+
+    Raises:
+        ValueError: names both.
+    """
+    if section.dim % section.heads:
+        raise ValueError(f"dim {section.dim} is no multiple of heads {section.heads}")
+    return section
+
+
 class SplitConfig(_Section):
     """Which events are held out, and which the earlier stages leave to the ranker."""
 
-    protocol: Literal["leave-last-out", "global-time"] = "leave-last-out"
+    protocol: Literal["leave-last-out", "global-time"] = Field(
+        "leave-last-out", description="leave-last-out per user, or global-time where users return over time"
+    )
     test: float = Field(0.1, ge=0, lt=1, description="global-time: share of the events")
     validation: float = Field(0.1, ge=0, lt=1, description="global-time: share of the events")
     ranker_events: int = Field(
@@ -34,99 +48,114 @@ class SplitConfig(_Section):
 
 
 class TowerConfig(_Section):
-    """Item and user towers."""
+    """Item and user towers: what retrieval asks its index with."""
 
-    encoder: str = Field("hstu", description="a name in models.networks.encoders")
+    encoder: str = Field("hstu", description="a name in models/networks/encoders.py: hstu, transformer, mean")
     loss: str = Field("auto", description="full-softmax, sampled-softmax, or auto: full up to 20,000 items")
-    dim: int = Field(64, ge=4)
-    layers: int = Field(2, ge=1)
-    heads: int = Field(2, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    id_dropout: float = Field(0.1, ge=0, lt=1)
-    temperature: float = Field(0.07, gt=0)
-    learning_rate: float = Field(2e-3, gt=0)
+    dim: int = Field(64, ge=4, description="dimension of item and user vectors")
+    layers: int = Field(2, ge=1, description="blocks of the encoder")
+    heads: int = Field(2, ge=1, description="attention heads; they share `dim` evenly")
+    dropout: float = Field(0.3, ge=0, lt=1, description="share of the encoder's values dropped in training")
+    id_dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of items whose id is hidden in a step, so that content places them",
+    )
+    temperature: float = Field(0.07, gt=0, description="cosines are divided by it")
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     batch: int = Field(64, ge=1, description="windows per step")
-    epochs: int = Field(18, ge=1)
+    epochs: int = Field(18, ge=1, description="epochs; the one that ranks validation best is kept")
     negatives: int = Field(1024, ge=1, description="uniform negatives of the sampled softmax")
+
+    _heads = model_validator(mode="after")(heads_fit)
 
 
 class PreRankerConfig(_Section):
-    """HCN."""
+    """HCN, the pre-ranker."""
 
-    dim: int = Field(64, ge=4)
-    interests: int = Field(4, ge=1)
-    iterations: int = Field(2, ge=1)
-    heads: int = Field(2, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
-    id_dropout: float = Field(0.1, ge=0, lt=1)
-    temperature: float = Field(0.07, gt=0)
-    overlap_weight: float = Field(0.1, ge=0)
-    overlap_margin: float = Field(0.5, ge=-1, le=1)
-    learning_rate: float = Field(2e-3, gt=0)
+    dim: int = Field(64, ge=4, description="dimension; where it is the towers', items start from theirs")
+    interests: int = Field(4, ge=1, description="interest vectors per user")
+    iterations: int = Field(2, ge=1, description="updates of the interest centres")
+    heads: int = Field(2, ge=1, description="heads of the attention between long and short term")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of the events' values dropped in training")
+    id_dropout: float = Field(0.1, ge=0, lt=1, description="as of the towers")
+    temperature: float = Field(0.07, gt=0, description="cosines are divided by it")
+    overlap_weight: float = Field(0.1, ge=0, description="weight of the penalty on interests that are alike")
+    overlap_margin: float = Field(0.5, ge=-1, le=1, description="cosine up to which interests are not alike")
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     batch: int = Field(256, ge=1, description="requests per step")
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(6, ge=1, description="epochs; the one that ranks validation best is kept")
     requests: int = Field(30_000, ge=1, description="requests per epoch at most")
-    loss: str = "auto"
-    negatives: int = Field(1024, ge=1)
+    loss: str = Field("auto", description="as of the towers")
+    negatives: int = Field(1024, ge=1, description="uniform negatives of the sampled softmax")
+
+    _heads = model_validator(mode="after")(heads_fit)
 
 
 class RankerConfig(_Section):
-    """AW-MoE."""
+    """AW-MoE, the ranker."""
 
-    dim: int = Field(32, ge=4)
-    experts: int = Field(4, ge=1)
-    hidden: tuple[int, int] = (64, 32)
-    activation: int = Field(16, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
-    id_dropout: float = Field(0.1, ge=0, lt=1)
-    loss: str = Field("mixed", description="a name in models.training.ranker_losses")
-    contrast_weight: float = Field(0.05, ge=0)
-    mask_share: float = Field(0.3, ge=0, lt=1)
+    dim: int = Field(32, ge=4, description="dimension of its own item vectors")
+    experts: int = Field(4, ge=1, description="experts that the gate weighs")
+    hidden: tuple[int, int] = Field((64, 32), description="widths of an expert's two layers")
+    activation: int = Field(16, ge=1, description="width of the attention between events and candidate")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of the events' and experts' values dropped")
+    id_dropout: float = Field(0.1, ge=0, lt=1, description="as of the towers")
+    loss: str = Field(
+        "mixed", description="a name in models/training/ranker_losses.py: pointwise, listwise, mixed"
+    )
+    contrast_weight: float = Field(0.05, ge=0, description="weight of the gate's contrastive loss")
+    mask_share: float = Field(0.3, ge=0, lt=1, description="share of events that the contrast hides")
     candidates: int = Field(40, ge=2, description="the positive and sampled negatives per request")
     hard_share: float = Field(0.7, ge=0, le=1, description="negatives from the funnel; the rest is uniform")
-    learning_rate: float = Field(3e-4, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
+    learning_rate: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule, in each phase")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
     batch: int = Field(64, ge=1, description="requests per step")
     warmup_requests: int = Field(
         20_000, ge=0, description="older requests per warm-up epoch, funnel scores hidden"
     )
-    warmup_epochs: int = Field(1, ge=0)
-    epochs: int = Field(4, ge=1)
+    warmup_epochs: int = Field(1, ge=0, description="epochs of the warm-up; 0 leaves it out")
+    epochs: int = Field(4, ge=1, description="epochs on the funnel's candidates; the best one is kept")
     requests: int = Field(20_000, ge=1, description="requests of the ranker's own slice at most")
 
 
 class RetrievalConfig(_Section):
     """Clusters, neighbours, the index and the user snapshot."""
 
-    clusters: int = Field(64, ge=1)
+    clusters: int = Field(64, ge=1, description="item clusters, the cells of a user's mixture")
     neighbours: int = Field(200, ge=1, description="neighbours per item")
-    neighbour_method: str = Field(
-        "auto", description="cooccurrence, ease, or auto: ease up to 5,000 items"
+    neighbour_method: str = Field("auto", description="cooccurrence, ease, or auto: ease up to 5,000 items")
+    ease_l2: float = Field(200.0, gt=0, description="ridge of ease")
+    shrinkage: float = Field(10.0, ge=0, description="cooccurrence: pairs seen that seldom count half")
+    index: Literal["auto", "flat", "ivf", "hnsw"] = Field(
+        "auto", description="flat (exact), ivf, hnsw, or auto: flat up to 20,000 items"
     )
-    ease_l2: float = Field(200.0, gt=0)
-    shrinkage: float = Field(10.0, ge=0)
-    index: Literal["auto", "flat", "ivf", "hnsw"] = "auto"
-    snapshot_users: int = Field(20_000, ge=1)
-    snapshot_clusters: int = Field(8, ge=1)
+    snapshot_users: int = Field(20_000, ge=1, description="users whose mixtures smooth those of others")
+    snapshot_clusters: int = Field(8, ge=1, description="clusters kept per user of the snapshot")
 
 
 class TrainConfig(_Section):
     """Everything that a training run depends on, beside the data."""
 
-    seed: int = 0
-    threads: int = Field(2, ge=1)
-    history_length: int = Field(50, ge=1)
+    seed: int = Field(0, description="the same seed on the same machine gives the same run")
+    threads: int = Field(2, ge=1, description="threads of torch and of the index")
+    history_length: int = Field(50, ge=2, description="newest events that the models read")
     split: SplitConfig = SplitConfig()
     tower: TowerConfig = TowerConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     preranker: PreRankerConfig = PreRankerConfig()
     ranker: RankerConfig = RankerConfig()
     calibration: str = Field("auto", description="isotonic, platt, or auto: the better on held-out requests")
-    plan: dict[str, Any] = Field(default_factory=dict, description="overrides of models.plan.Plan")
+    plan: dict[str, Any] = Field(default_factory=dict, description="overrides of models/plan.py")
 
     def base_plan(self) -> Plan:
-        """The plan with this configuration's overrides."""
-        return Plan.from_json(self.plan)
+        """The plan with this configuration's overrides.
+
+        Raises:
+            ValueError: a key is unknown, or a value has another type.
+        """
+        return TypeAdapter(Plan).validate_python(Plan.from_json(self.plan).to_json())
 
 
 def load_config(path: Path | None) -> TrainConfig:
@@ -148,7 +177,35 @@ def load_config(path: Path | None) -> TrainConfig:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {key}: {first['msg']}") from error
+        within = f"plan.{key}" if error.title == Plan.__name__ else key
+        raise ConfigError(f"{path}: {within}: {first['msg']}") from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: plan: {error}") from error
     return config
+
+
+def markdown() -> str:
+    """Every key of the TOML file with its default and meaning, as a table."""
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    lines += [f"| `{key}` | {_shown(default)} | {meaning} |" for key, default, meaning in _keys(TrainConfig)]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _keys(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field.get_default(call_default_factory=True), field.description or ""
+
+
+def _shown(default: Any) -> str:
+    """A default as TOML writes it."""
+    if isinstance(default, tuple):
+        return f"`{list(default)}`"
+    return f"`{default!r}`".replace("'", '"') if default != {} else ""
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

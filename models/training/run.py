@@ -21,6 +21,7 @@ from models.training.calibrate import fit_calibrator, labelled
 from models.training.config import SplitConfig, TrainConfig
 from models.training.features import Features
 from models.training.funnel import Funnel, Pool, snapshot_of
+from models.training.names import check_names
 from models.training.preranker import PreRankerModel, train_preranker
 from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
 from models.training.tables import Space, Tables
@@ -61,8 +62,10 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     """Train all stages. The events of the test period are never read.
 
     Raises:
+        ConfigError: the configuration names something that does not exist.
         ValueError: the data set is too small for the protocol.
     """
+    check_names(config)
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(config.seed)
