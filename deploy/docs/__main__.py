@@ -16,8 +16,8 @@ from deploy.demo.processes import cascada
 from deploy.demo.steps import plan
 from deploy.docs.blocks import fenced, fill
 from deploy.docs.origin import origin
-from deploy.docs.training import training_table
 from deploy.readme import marked_command
+from models.training.config import markdown as training_table
 from service.metrics import markdown as metrics_table
 from service.settings import markdown as settings_table
 

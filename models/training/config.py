@@ -127,7 +127,7 @@ class RetrievalConfig(_Section):
     neighbours: int = Field(200, ge=1, description="neighbours per item")
     neighbour_method: str = Field("auto", description="cooccurrence, ease, or auto: ease up to 5,000 items")
     ease_l2: float = Field(200.0, gt=0, description="ridge of ease")
-    shrinkage: float = Field(10.0, ge=0, description="cooccurrence: pairs seen that seldom count half")
+    shrinkage: float = Field(10.0, ge=0, description="cooccurrence: what holds pairs of few users down")
     index: Literal["auto", "flat", "ivf", "hnsw"] = Field(
         "auto", description="flat (exact), ivf, hnsw, or auto: flat up to 20,000 items"
     )

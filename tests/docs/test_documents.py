@@ -7,7 +7,7 @@ import pytest
 
 from deploy.demo.foreground import READY
 from deploy.docs.blocks import replaced
-from deploy.docs.training import training_table
+from models.training.config import markdown as training_table
 from service.metrics import markdown as metrics_table
 from service.settings import markdown as settings_table
 
