@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,9 @@ class TrainedWorld:
     bundle: Path
 
 
+@cache
 def train_tiny(folder: Path) -> TrainedWorld:
-    """Train, write the run `folder / run` and export it below `folder / bundles`."""
+    """Train once, write the run `folder / run` and export it below `folder / bundles`."""
     dataset, truth = simulate(users=200, items=150, seed=11, sessions=6.0)
     trained = train(dataset, CONFIG)
     write_run(folder / "run", trained)
@@ -63,7 +65,8 @@ def train_tiny(folder: Path) -> TrainedWorld:
 @pytest.fixture(scope="session")
 def trained_world(tmp_path_factory: pytest.TempPathFactory) -> TrainedWorld:
     """One tiny training run and its bundle."""
-    return train_tiny(tmp_path_factory.mktemp("trained"))
+    # Several folders of tests have this fixture; they share what the first of them asked for.
+    return train_tiny(tmp_path_factory.getbasetemp() / "trained")
 
 
 @pytest.fixture(scope="session")
