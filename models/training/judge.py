@@ -38,8 +38,8 @@ class Judge:
             target = self.requests.target[block]
             own = values[np.arange(len(target)), target]
             for row, seen in enumerate(self._seen[block]):
-                values[row, seen] = -np.inf
-            values[np.arange(len(target)), target] = -np.inf
+                values[row, seen] = np.nan
+            values[np.arange(len(target)), target] = np.nan
             ranks.append((values >= own[:, None]).sum(axis=1))
         return np.concatenate(ranks) if ranks else np.zeros(0, np.int64)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from models import artifacts
 from models.artifacts import atomic_folder, write_json, write_strings
@@ -88,8 +89,9 @@ def read_run(folder: Path) -> Run:
         schema = Schema.from_json(json.loads((folder / artifacts.SCHEMA).read_bytes()))
         tokens = np.load(folder / artifacts.ITEM_TOKENS)
         networks = Networks.build(config, schema, tokens).load(folder)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise RunError(f"{folder}: not a finished training run of this version: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(f"{folder}: not a finished training run of this version: {reason}") from error
     return Run(folder, config, schema, networks, about)
 
 

@@ -217,10 +217,13 @@ class TestCommand:
         assert error.count("\n") == 1
 
 
-def test_a_run_of_another_configuration_is_refused(trained_world, tmp_path):
+def test_a_run_of_another_configuration_is_one_line(trained_world, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(trained_world.run, folder)
     about = json.loads((folder / "run.json").read_bytes())
     about["config"]["tower"]["dim"] = 32
     (folder / "run.json").write_text(json.dumps(about))
     assert main([str(folder), "--out", str(tmp_path / "bundles")]) == 2
+    error = capsys.readouterr().err
+    assert "size mismatch" in error
+    assert error.count("\n") == 1
