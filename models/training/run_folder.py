@@ -89,7 +89,7 @@ def read_run(folder: Path) -> Run:
         schema = Schema.from_json(json.loads((folder / artifacts.SCHEMA).read_bytes()))
         tokens = np.load(folder / artifacts.ITEM_TOKENS)
         networks = Networks.build(config, schema, tokens).load(folder)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"{folder}: not a finished training run of this version: {reason}") from error
     return Run(folder, config, schema, networks, about)
