@@ -41,7 +41,7 @@ def demo() -> None:
     """
     command = marked_command("demo")
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "CASCADA_DEMO_DIR": folder, "PYTHONUNBUFFERED": "1"}
+        environment = {**_outside_make(), "CASCADA_DEMO_DIR": folder}
         port = _free_port()
         with Foreground(f"{command} PORT={port}", ROOT, environment) as program:
             for line in program.until(READY, FIRST_DEMO_S):
@@ -58,7 +58,9 @@ def test() -> None:
         subprocess.CalledProcessError: a test fails.
     """
     command = marked_command("test")
-    told = subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, text=True)
+    told = subprocess.run(
+        command, shell=True, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, env=_outside_make()
+    )
     text = f"$ {command}\n{told.stdout.splitlines()[-1]}"
     fill(README, "test-output", fenced(text, f"<sub>{origin()}</sub>"))
 
@@ -101,6 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for part in asked:
         PARTS[part]()
     return 0
+
+
+def _outside_make() -> dict[str, str]:
+    """The environment without what tells a make that it runs inside another one."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
 
 
 def _free_port() -> int:
