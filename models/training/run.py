@@ -34,6 +34,8 @@ from retrieval.snapshot import Snapshot
 UNIFORM = 32
 """Random items per request, scored by the funnel, that the ranker's uniform negatives are drawn from."""
 VALIDATION_REQUESTS = 3000
+LEAST_REQUESTS = 2
+"""Fewer cannot be trained on, nor can a calibrator be chosen on them."""
 KEEP = 0.92
 """The pre-ranker's width is the least that keeps this share of retrieval's recall (our choice)."""
 WIDTHS = (50, 100, 150, 200, 250, 300, 350, 400, 450, 500)
@@ -135,19 +137,22 @@ def cut(dataset: Dataset, config: SplitConfig) -> tuple[Split, NDArray[np.int64]
     """The split, and its training events once more cut: early for the first stages, late for the ranker.
 
     Raises:
-        ValueError: a part has no event.
+        ValueError: too few events of a part are with items that are new to their users.
     """
+    timeline = Timeline(dataset)
     if config.protocol == "leave-last-out":
         split = leave_last_out(dataset)
-        late = newest_per_user(Timeline(dataset), split.train, config.ranker_events)
+        late = newest_per_user(timeline, split.train, config.ranker_events)
     else:
         split = global_time(dataset, config.test, config.validation)
         late = np.arange(round(len(split.train) * (1 - config.ranker_share)), len(split.train))
     early = np.delete(split.train, late)
-    for name, part in (("training", early), ("ranker", late), ("validation", split.validation)):
-        if len(part) == 0:
+    parts = {"training": early, "ranker": late, "validation": split.validation}
+    for name, part in parts.items():
+        if (count := len(timeline.requests(part))) < LEAST_REQUESTS:
             raise ValueError(
-                f"{dataset.name}: {config.protocol} leaves no {name} event; the data set is too small"
+                f"{dataset.name}: {config.protocol} leaves {count} {name} events with items that are new to "
+                f"their users, {LEAST_REQUESTS} are needed; the data set is too small"
             )
     return split, early, split.train[late]
 

@@ -24,10 +24,17 @@ def found_at(places: list[int]) -> list[Pool]:
 
 class TestCut:
     def test_the_newest_training_events_of_a_user_are_the_rankers(self):
-        dataset = events_dataset([0] * 9, range(9), range(9))
+        dataset = events_dataset([0] * 9 + [1] * 3, [*range(9), *range(3)], range(12))
         split, early, late = cut(dataset, SplitConfig(ranker_events=3))
-        assert (early.tolist(), late.tolist()) == ([0, 1, 2, 3], [4, 5, 6])
-        assert (split.validation.tolist(), split.test.tolist()) == ([7], [8])
+        assert (early.tolist(), late.tolist()) == ([0, 1, 2, 3, 9], [4, 5, 6])
+        assert (split.validation.tolist(), split.test.tolist()) == ([7, 10], [8, 11])
+
+    def test_events_with_items_that_were_seen_are_no_requests(self):
+        dataset = events_dataset([0, 1] * 6, [0] * 12, range(12))
+        with pytest.raises(
+            ValueError, match="leaves 0 ranker events with items that are new to their users, 2"
+        ):
+            cut(dataset, SplitConfig())
 
     def test_by_time_the_newest_share_is_the_rankers(self):
         dataset = events_dataset(np.zeros(100, int), range(100), range(100))
@@ -40,9 +47,10 @@ class TestCut:
     @pytest.mark.parametrize(
         ("events", "config", "said"),
         [
-            (2, SplitConfig(), "leave-last-out leaves no ranker event"),
-            (4, SplitConfig(), "leave-last-out leaves no ranker event"),
-            (30, SplitConfig(protocol="global-time", validation=0.0), "global-time leaves no validation"),
+            (2, SplitConfig(), "leave-last-out leaves 0 ranker events"),
+            (4, SplitConfig(), "leave-last-out leaves 0 ranker events"),
+            (30, SplitConfig(), "leave-last-out leaves 1 validation events"),
+            (30, SplitConfig(protocol="global-time", validation=0.0), "global-time leaves 0 validation"),
         ],
     )
     def test_a_data_set_that_is_too_small_is_refused(self, events, config, said):
