@@ -11,6 +11,10 @@ from models.networks.profile import Profile
 from models.schema import Schema
 
 
+OUT_SPREAD = 0.1
+"""How much of the learned part an interest starts with, beside the mean of its events."""
+
+
 class InterestExtractor(nn.Module):
     """K centres compete for the events, over a few unrolled iterations (our form of the paper's layer).
 
@@ -29,8 +33,11 @@ class InterestExtractor(nn.Module):
         self.update_in = nn.Linear(dim, dim)
         self.update_out = nn.Linear(dim, dim)
 
-    def forward(self, events: Tensor, mask: Tensor) -> Tensor:
-        """Centres [B, K, d] of events [B, T, d] under mask [B, T]; without any event, the learned seeds."""
+    def forward(self, events: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Centres [B, K, d] of events [B, T, d] under mask [B, T], and each centre's shares of them [B, K, T].
+
+        Without any event the centres are learned seeds, and the shares 0.
+        """
         key, value = self.key_value(self.norm_event(events)).chunk(2, dim=-1)
         present = mask.unsqueeze(1).to(events.dtype)  # B 1 T
         centres = self.seeds.expand(events.shape[0], -1, -1)
@@ -39,14 +46,15 @@ class InterestExtractor(nn.Module):
             share = torch.softmax(scores, dim=1) * present
             share = share / share.sum(-1, keepdim=True).clamp(min=1e-6)
             centres = centres + self.update_out(F.gelu(self.update_in(share @ value)))
-        return centres
+        return centres, share
 
 
 class Hcn(nn.Module):
     """Shapes: B users, T events, K interests, d dimension; item rows and interests are [d + 1], bias last.
 
     Long reads all events, Short the last session; each is enriched by attention over the other (the
-    co-interest network), and a gate per interest mixes them.
+    co-interest network), and a gate per interest mixes them. An interest is the mean of its events' item vectors
+    plus what the layers learn: it lives in the item space from the first step on (our choice).
     """
 
     def __init__(
@@ -69,6 +77,8 @@ class Hcn(nn.Module):
         self.short_reads = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.gate = nn.Linear(3 * dim, dim)
         self.norm = nn.LayerNorm(dim)
+        self.out = nn.Linear(dim, dim)
+        nn.init.normal_(self.out.weight, std=OUT_SPREAD * dim**-0.5)
 
     def forward(
         self,
@@ -82,13 +92,15 @@ class Hcn(nn.Module):
     ) -> Tensor:
         """Interests [B, K, d + 1]; score(u, v) = max_k z_k . v."""
         x = self.event(events, kind, gap, age)
-        long, short = self.long(x, mask), self.short(x, recent)
+        (long, long_share), (short, short_share) = self.long(x, mask), self.short(x, recent)
         person = self.profile(profile).unsqueeze(1).expand_as(long)
         joined_long = long + self.long_reads(long, short, short, need_weights=False)[0]
         joined_short = short + self.short_reads(short, long, long, need_weights=False)[0]
         gate = torch.sigmoid(self.gate(torch.cat([joined_long, joined_short, person], dim=-1)))
         mixed = self.norm(gate * joined_long + (1 - gate) * joined_short + person)
-        vector = F.normalize(mixed, dim=-1) / self.temperature
+        items = events[..., :-1]
+        pooled = gate * (long_share @ items) + (1 - gate) * (short_share @ items)
+        vector = F.normalize(pooled + self.out(mixed), dim=-1) / self.temperature
         return torch.cat([vector, torch.ones_like(vector[..., :1])], dim=-1)
 
 

@@ -29,7 +29,7 @@ Rows = NDArray[np.int32]
 
 BLOCK = 4
 """Requests that are ranked at once outside training: few, so that the pairs of events and candidates stay in cache."""
-STACK = 2000
+STACK = 1000
 """Requests of the linear fit at most."""
 
 
