@@ -15,8 +15,8 @@ class Activation(nn.Module):
     """Weights of T events for N candidates, in the algebraically split form (our choice).
 
     The first layer over [h_j, h_t, h_j * h_t] is linear in h_t once the event is fixed, so per request one
-    matrix [diag(h_j) W_p + W_t] (d x T a) and one bias meet all candidates in ONE product. A term in h_j - h_t
-    would fold into W_e and W_t. Two heads: the input's weights and the gate's.
+    matrix [diag(h_j) W_p + W_t] (d x T a) and one bias meet all candidates in ONE product. A term in
+    h_j - h_t would fold into W_e and W_t. Two heads: the input's weights and the gate's.
     """
 
     def __init__(self, dim: int, width: int) -> None:

@@ -10,7 +10,6 @@ from models.networks.event_input import EventInput
 from models.networks.profile import Profile
 from models.schema import Schema
 
-
 OUT_SPREAD = 0.1
 """How much of the learned part an interest starts with, beside the mean of its events."""
 
@@ -34,7 +33,7 @@ class InterestExtractor(nn.Module):
         self.update_out = nn.Linear(dim, dim)
 
     def forward(self, events: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Centres [B, K, d] of events [B, T, d] under mask [B, T], and each centre's shares of them [B, K, T].
+        """Centres [B, K, d] of events [B, T, d] under mask [B, T], and their shares of them [B, K, T].
 
         Without any event the centres are learned seeds, and the shares 0.
         """
@@ -53,8 +52,8 @@ class Hcn(nn.Module):
     """Shapes: B users, T events, K interests, d dimension; item rows and interests are [d + 1], bias last.
 
     Long reads all events, Short the last session; each is enriched by attention over the other (the
-    co-interest network), and a gate per interest mixes them. An interest is the mean of its events' item vectors
-    plus what the layers learn: it lives in the item space from the first step on (our choice).
+    co-interest network), and a gate per interest mixes them. An interest is the mean of its events' item
+    vectors plus what the layers learn: it lives in the item space from the first step on (our choice).
     """
 
     def __init__(

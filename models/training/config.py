@@ -65,7 +65,7 @@ class TowerConfig(_Section):
     temperature: float = Field(0.07, gt=0, description="cosines are divided by it")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     batch: int = Field(64, ge=1, description="windows per step")
-    epochs: int = Field(12, ge=1, description="epochs; the one that ranks validation best is kept")
+    epochs: int = Field(14, ge=1, description="epochs; the one that ranks validation best is kept")
     negatives: int = Field(1024, ge=1, description="uniform negatives of the sampled softmax")
 
     _heads = model_validator(mode="after")(heads_fit)
@@ -85,7 +85,7 @@ class PreRankerConfig(_Section):
     overlap_margin: float = Field(0.5, ge=-1, le=1, description="cosine up to which interests are not alike")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     batch: int = Field(96, ge=1, description="requests per step")
-    epochs: int = Field(4, ge=1, description="epochs; the one that ranks validation best is kept")
+    epochs: int = Field(6, ge=1, description="epochs; the one that ranks validation best is kept")
     requests: int = Field(20_000, ge=1, description="requests per epoch at most")
     loss: str = Field("auto", description="as of the towers")
     negatives: int = Field(1024, ge=1, description="uniform negatives of the sampled softmax")

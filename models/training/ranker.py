@@ -28,7 +28,7 @@ Rows = NDArray[np.int32]
 
 
 BLOCK = 4
-"""Requests that are ranked at once outside training: few, so that the pairs of events and candidates stay in cache."""
+"""Requests ranked at once outside training: so few that events x candidates stay in cache."""
 STACK = 1000
 """Requests of the linear fit at most."""
 
@@ -97,13 +97,13 @@ def rank(
 def train_ranker(
     features: Features, data: RankerData, width: int, config: RankerConfig, seed: int
 ) -> RankerModel:
-    """Train in two phases; keep the epoch of the second that ranks `validation` best among `width` candidates.
+    """Train in phases; keep the state that ranks `validation` best among `width` candidates.
 
-    The earlier stages know the older requests by heart, so their scores there are too good to be believed. The
-    warm-up therefore learns from older requests with the cross features hidden (at their mean); the second phase
-    learns from requests that the earlier stages never saw, with the scores that serving will see. In between, a
-    listwise linear fit finds how much to trust each score and the experts; that start competes with every epoch
-    that follows, so that on little data the ranker is never worse than it (our choice).
+    The earlier stages know the older requests by heart, so their scores there are too good to be believed.
+    A warm-up, if configured, learns from older requests with the cross features hidden (at their mean). A
+    listwise linear fit then finds how much to trust each score and the experts. The last phase learns from
+    requests that the earlier stages never saw, with the scores that serving will see; the linear start
+    competes with each of its epochs, so that on little data the ranker is never worse than it (our choice).
     """
     torch.manual_seed(seed)
     trainer = _Trainer(features, data, config, seed)
@@ -220,7 +220,7 @@ class _Trainer:
         return value
 
     def _sample(self, index: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], Floats]:
-        """The positive first, then hard negatives of the funnel and uniform ones: rows [B, N], cross [B, N, X]."""
+        """The positive first, then negatives, hard and uniform: rows [B, N], cross [B, N, X]."""
         data, count = self.data, self.config.candidates - 1
         hard = round(count * self.config.hard_share)
         rows = np.empty((len(index), count + 1), np.int64)
@@ -240,7 +240,7 @@ class _Trainer:
 
 
 def padded(pools: list[Pool], width: int) -> tuple[NDArray[np.int64], Floats]:
-    """The best `width` candidates of each pool as rows [B, W] and cross [B, W, X]; row 0 and zeros at pads."""
+    """The best `width` of each pool: rows [B, W] and cross [B, W, X]; row 0 and zeros at pads."""
     longest = max(min(len(pool.rows), width) for pool in pools)
     rows = np.zeros((len(pools), longest), np.int64)
     cross = np.zeros((len(pools), longest, len(CROSS)), np.float32)
