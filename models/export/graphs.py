@@ -13,50 +13,13 @@ from models import artifacts
 from models.export.samples import sample_candidates, sample_history, sample_tokens
 from models.export.translate import Axes, Blueprint, Exported, translate
 from models.networks.aw_moe import AwMoe
-from models.networks.hcn import Hcn
 from models.networks.item_tower import ItemTower
-from models.networks.user_tower import UserTower
 from models.schema import Schema
 from models.training.networks import Networks
 
 HISTORY = ("events", "kind", "gap", "age", "recent", "mask", "profile")
 USERS, STEPS, CANDIDATES, ITEMS = 3, 7, 11, 3
 """Sizes of the recorded inputs."""
-
-
-class UserTowerGraph(nn.Module):
-    """`user` [B, d + 1]."""
-
-    def __init__(self, tower: UserTower) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, events: Tensor, kind: Tensor, gap: Tensor, mask: Tensor, profile: Tensor) -> Tensor:
-        """Encode."""
-        user: Tensor = self.tower(events, kind, gap, mask, profile)
-        return user
-
-
-class PreRankerGraph(nn.Module):
-    """`interests` [B, K, d + 1]."""
-
-    def __init__(self, hcn: Hcn) -> None:
-        super().__init__()
-        self.hcn = hcn
-
-    def forward(
-        self,
-        events: Tensor,
-        kind: Tensor,
-        gap: Tensor,
-        age: Tensor,
-        recent: Tensor,
-        mask: Tensor,
-        profile: Tensor,
-    ) -> Tensor:
-        """Encode."""
-        interests: Tensor = self.hcn(events, kind, gap, age, recent, mask, profile)
-        return interests
 
 
 class RankerGraph(nn.Module):
@@ -111,14 +74,14 @@ def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) 
     return [
         Blueprint(
             Path(artifacts.USER_TOWER).stem,
-            UserTowerGraph(networks.users),
+            networks.users,
             sample_history(random, schema, item, USERS, steps),
             _many_users(),
             ("user",),
         ),
         Blueprint(
             Path(artifacts.PRERANKER).stem,
-            PreRankerGraph(networks.preranker),
+            networks.preranker,
             sample_history(random, schema, prerank, USERS, steps),
             _many_users(),
             ("interests",),

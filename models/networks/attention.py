@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def distances(steps: Tensor) -> Tensor:
@@ -28,3 +30,28 @@ def join_heads(x: Tensor) -> Tensor:
     """[B, H, T, d / H] -> [B, T, d]."""
     batch, heads, length, width = x.shape
     return x.transpose(1, 2).reshape(batch, length, heads * width)
+
+
+class CausalStack(nn.Module):
+    """`layers` blocks one after the other; a block is `(x [B, T, d], readable, apart) -> [B, T, d]`."""
+
+    def __init__(
+        self,
+        block: Callable[[int, int, int, float], nn.Module],
+        dim: int,
+        layers: int,
+        heads: int,
+        length: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.length = length
+        self.blocks = nn.ModuleList(block(dim, heads, length, dropout) for _ in range(layers))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Encode x [B, T, d] under mask [B, T]; T at most `length`."""
+        readable = causal(mask)
+        apart = distances(torch.arange(x.shape[1], device=x.device))
+        for block in self.blocks:
+            x = block(x, readable, apart)
+        return x

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.attention import causal, distances, join_heads, split_heads
+from models.networks.attention import CausalStack, join_heads, split_heads
 
 
 class HstuBlock(nn.Module):
@@ -38,18 +38,8 @@ class HstuBlock(nn.Module):
         return encoded
 
 
-class HstuEncoder(nn.Module):
-    """A stack of `layers` HSTU blocks."""
+class HstuEncoder(CausalStack):
+    """A stack of HSTU blocks."""
 
     def __init__(self, dim: int, layers: int, heads: int, length: int, dropout: float) -> None:
-        super().__init__()
-        self.length = length
-        self.blocks = nn.ModuleList(HstuBlock(dim, heads, length, dropout) for _ in range(layers))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Encode x [B, T, d] under mask [B, T]; T at most `length`."""
-        readable = causal(mask)
-        apart = distances(torch.arange(x.shape[1], device=x.device))
-        for block in self.blocks:
-            x = block(x, readable, apart)
-        return x
+        super().__init__(HstuBlock, dim, layers, heads, length, dropout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.networks.attention import causal, distances, join_heads, split_heads
+from models.networks.attention import CausalStack, join_heads, split_heads
 
 _UNREADABLE = -1e9
 
@@ -39,18 +39,8 @@ class TransformerBlock(nn.Module):
         return encoded
 
 
-class TransformerEncoder(nn.Module):
-    """A stack of `layers` transformer blocks."""
+class TransformerEncoder(CausalStack):
+    """A stack of transformer blocks."""
 
     def __init__(self, dim: int, layers: int, heads: int, length: int, dropout: float) -> None:
-        super().__init__()
-        self.length = length
-        self.blocks = nn.ModuleList(TransformerBlock(dim, heads, length, dropout) for _ in range(layers))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Encode x [B, T, d] under mask [B, T]; T at most `length`."""
-        readable = causal(mask)
-        apart = distances(torch.arange(x.shape[1], device=x.device))
-        for block in self.blocks:
-            x = block(x, readable, apart)
-        return x
+        super().__init__(TransformerBlock, dim, layers, heads, length, dropout)
