@@ -97,7 +97,9 @@ def test_a_run_that_is_there_is_not_overwritten(data, tmp_path, capsys):
 
 def test_a_data_set_that_is_too_small_is_one_line(tmp_path, capsys):
     write_dataset(tmp_path / "data", events_dataset([0, 0, 0], [0, 1, 2], range(3)))
-    assert main([str(tmp_path / "data"), "--out", str(tmp_path / "run")]) == 2
+    config = tmp_path / "train.toml"
+    config.write_text("threads = 1")
+    assert main([str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--config", str(config)]) == 2
     error = capsys.readouterr().err
     assert "too small" in error
     assert error.count("\n") == 1
