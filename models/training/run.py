@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,13 +109,9 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
             "requests": len(validation),
             "tower_ndcg@10": towers.best,
             "preranker_ndcg@10": preranker.best,
-            "recall_retrieved": _share(held_out, plan.candidates * 10),
-            "recall_preranked": _share(held_out, plan.ranked),
-            "preranked_ndcg@10": funnel_ndcg(
-                [-np.arange(len(p.rows[: plan.ranked]), dtype=np.float32) for p in held_out], held_out
-            ),
             "final_ndcg@10": ranker.best,
-            **_judge(logits, held_out, calibrator),
+            **_judge_funnel(held_out, plan),
+            **_judge_ranker(logits, held_out, calibrator),
             "calibration_log_loss": tried,
         }
     }
@@ -171,7 +168,7 @@ def choose_width(config: TrainConfig, plan: Plan, pools: list[Pool]) -> int:
     """The least of `WIDTHS` whose recall is at least `KEEP` of retrieval's; an override wins."""
     if "ranked" in config.plan:
         return plan.ranked
-    found = _share(pools, plan.candidates * 10)
+    found = _share(pools)
     able = [width for width in WIDTHS if width <= plan.candidates]
     return next(
         (width for width in able if _share(pools, width) >= KEEP * found), (able or [plan.candidates])[-1]
@@ -221,11 +218,20 @@ class _Funnels:
         return Funnel(self.features, self.towers, self.preranker, self.space, tables, snapshot, self.plan)
 
 
-def _share(pools: list[Pool], width: int) -> float:
+def _share(pools: list[Pool], width: float = math.inf) -> float:
     return float(np.mean([0 <= pool.place < width for pool in pools])) if pools else 0.0
 
 
-def _judge(logits: list[Any], pools: list[Pool], calibrator: Calibrator) -> dict[str, float]:
+def _judge_funnel(pools: list[Pool], plan: Plan) -> dict[str, float]:
+    as_preranked = [-np.arange(len(pool.rows[: plan.ranked]), dtype=np.float32) for pool in pools]
+    return {
+        "recall_retrieved": _share(pools),
+        "recall_preranked": _share(pools, plan.ranked),
+        "preranked_ndcg@10": funnel_ndcg(as_preranked, pools),
+    }
+
+
+def _judge_ranker(logits: list[Any], pools: list[Pool], calibrator: Calibrator) -> dict[str, float]:
     values, labels, request = labelled(logits, pools)
     probability = calibrator(values)
     return {
