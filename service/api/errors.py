@@ -128,8 +128,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if any(one["loc"] == ("body",) and isinstance(one.get("input"), bytes) for one in found):
         return problem(415, _CODES[415], "Send JSON with `Content-Type: application/json`.")
     errors = [{"path": path_of(one["loc"]), "message": one["msg"]} for one in found[:_MOST_ERRORS]]
-    count = f"{len(found)} fields are" if len(found) > 1 else "One field is"
-    return problem(422, "invalid", f"{count} not as they must be.", errors)
+    count = f"{len(found)} fields are" if len(found) > 1 else "A field is"
+    return problem(422, "invalid", f"{count} not valid; `errors` says which, and why.", errors)
 
 
 async def _http(request: Request, error: Exception) -> Response:
