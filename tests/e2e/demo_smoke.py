@@ -26,8 +26,10 @@ sys.path.insert(0, str(ROOT))
 from deploy.demo.foreground import READY, Foreground  # noqa: E402
 from deploy.readme import marked_command  # noqa: E402
 
-READY_WITHIN_S = 360
-AGAIN_WITHIN_S = 10
+PROMISED_S = {"ready": 360, "ready again": 10}
+"""What two idle cores keep. Timings are told, not tested: a busy machine is late, only a hang fails."""
+PATIENCE = 2.5
+"""Times the promise after which a demo counts as hung."""
 GONE_WITHIN_S = 20
 NOT_PASSED_ON = ("CASCADA_", "MAKE", "MFLAGS", "PYTHON", "VIRTUAL_ENV", "XDG_CACHE", "XDG_DATA", "GIT_")
 
@@ -72,9 +74,9 @@ def smoke(checks: Checks, work: Path, mark: str) -> None:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     command = f"{marked_command('demo', clone / 'README.md')} PORT={port}"
     print(f"$ {command}", flush=True)
-    for what, limit in (("ready", READY_WITHIN_S), ("ready again", AGAIN_WITHIN_S)):
+    for what, promised in PROMISED_S.items():
         with Foreground(command, clone, environment) as demo:
-            if not checks.run(f"{what} within {limit} s", lambda demo=demo, limit=limit: follow(demo, limit)):
+            if not checks.run(what, lambda demo=demo, promised=promised: follow(demo, promised)):
                 return
             if what == "ready":
                 calls(checks, f"http://127.0.0.1:{port}")
@@ -90,11 +92,12 @@ def clean_environment(home: Path, mark: str) -> dict[str, str]:
     return {**kept, "HOME": str(home), "DEMO_SMOKE": mark}
 
 
-def follow(demo: Foreground, seconds: float) -> str:
+def follow(demo: Foreground, promised: float) -> str:
     start = time.monotonic()
-    for line in demo.until(READY, seconds):
+    for line in demo.until(READY, promised * PATIENCE):
         print(f"        | {line}", flush=True)
-    return f"{time.monotonic() - start:.1f} s"
+    took = time.monotonic() - start
+    return f"{took:.1f} s, {'within' if took <= promised else 'OVER'} the {promised} s promised on idle cores"
 
 
 def calls(checks: Checks, url: str) -> None:
