@@ -85,3 +85,12 @@ def test_a_cursor_continues_no_other_list(change: dict[str, Any]) -> None:
 )
 def test_what_does_not_change_the_list_may_change_between_pages(change: dict[str, Any]) -> None:
     assert Cursors().read(replace(REQUEST, cursor=text_of(REQUEST, [1]), **change)).trail.tolist() == [1]
+
+
+def test_another_spelling_of_the_same_bytes_is_refused() -> None:
+    """The last character of base64 may hold bits that no byte does, so that several decode alike."""
+    text = text_of(REQUEST, [1, 2, 3])
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for other in alphabet.replace(text[-1], ""):
+        with pytest.raises(CallerError):
+            Cursors().read(replace(REQUEST, cursor=text[:-1] + other))
