@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.plan import Plan
 from retrieval.clusters import unit
 from retrieval.faiss_index import FaissIndex, build_flat
-from retrieval.order import descending
+from retrieval.preferences import Preferences
 from retrieval.slots import largest_remainder
 from retrieval.snapshot import Snapshot
 
@@ -19,6 +19,7 @@ Floats = NDArray[np.float32]
 
 OWN = -1
 """The cluster of the interest that is the user's own vector."""
+NO_PREFERENCES = Preferences()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,15 @@ class Interests:
     """M interests, the user's own vector first.
 
     `clusters` [M] int32 (`OWN` for the own vector), `weights` [M] that sum to 1, `queries` [M, d + 1] for the
-    item index, `slots` [M] candidates that each may propose.
+    item index, `slots` [M] candidates that each may propose. `own_parts` [M] in 0..1 say how much of each
+    interest comes from the user's own events, the rest from similar users; the first is lam.
     """
 
     clusters: Rows
     weights: Floats
     queries: Floats
     slots: Rows
+    own_parts: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __len__(self) -> int:
         return len(self.clusters)
@@ -75,6 +78,7 @@ class InterestModel:
         event_weights: Floats,
         ages_days: Floats,
         slots: int,
+        preferences: Preferences = NO_PREFERENCES,
     ) -> Interests:
         """The interests of a user with vector [d + 1] and H events; `slots` candidates are shared out.
 
@@ -85,6 +89,7 @@ class InterestModel:
 
         Without events Ps = Pbar; without a vector the mean direction of the events stands in, without both
         the snapshot's mean. Events of rows outside the tables, or of no positive weight, are ignored.
+        `preferences` decide about the chosen clusters and their shares; the own vector keeps its share.
         """
         known = (rows >= 0) & (rows < len(self._assignment)) & (event_weights > 0)
         rows = rows[known]
@@ -94,14 +99,13 @@ class InterestModel:
         near = self._nearest(own) if user_vector is not None or len(rows) else None
 
         lam = len(rows) / (len(rows) + self._plan.kappa) if len(rows) else 0.0
-        mixture = (1.0 - lam) * self._neighbour_mixture(near)
-        if len(rows):
-            mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
-            mixture += lam * mass / max(mass.sum(), 1e-12)
-        chosen = descending(mixture.astype(np.float32), self._ids)[: self._plan.interests].astype(np.int32)
-        chosen = chosen[mixture[chosen] > 0]
+        mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
+        events = lam * mass / max(mass.sum(), 1e-12)
+        mixture = (1.0 - lam) * self._neighbour_mixture(near) + events
+        chosen, shares = preferences.choose(mixture, self._plan.interests)
         directions = self._smoothed(chosen, clusters, rows, decayed, near, lam)
-        return self._assemble(own, chosen, mixture[chosen], directions, slots)
+        parts = np.append(lam, events[chosen] / np.maximum(mixture[chosen], 1e-12)).astype(np.float32)
+        return replace(self._assemble(own, chosen, shares, directions, slots), own_parts=parts)
 
     def _own_vector(self, user_vector: Floats | None, rows: Rows, weights: Floats) -> Floats:
         """The given vector, else the events' mean direction at the snapshot's mean length and bias weight."""
