@@ -9,6 +9,7 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:u:{user}:profile` | string | JSON object of attributes |
 | `P:1:u:{user}:history` | list, newest first, bounded | `timestamp_ms US kind US item_id` |
 | `P:1:u:{user}:event-ids` | sorted set, bounded, expires | 16-byte digest of an event_id, by arrival in ms |
+| `P:1:u:{user}:interests` | hash interest -> JSON, bounded | `kind`, `at` in ms, `anchors` (item ids) |
 | `P:1:u:{user}:exposures` | list, newest first, bounded, expires | `timestamp_ms US request_id US item ...` |
 | `P:1:{items}:records` | hash item_id -> JSON | whole record, or `null` = deleted |
 | `P:1:{items}:order` | sorted set | item_id, by the number of its newest change (microseconds, growing) |
@@ -31,6 +32,7 @@ from typing import Any
 import orjson
 
 from service.cascade.query import ItemId, UserId
+from service.features.store import Preference, PreferenceKind
 
 VERSION = "1"
 SEPARATOR = "\x1f"
@@ -58,6 +60,10 @@ class Keys:
     def event_ids(self, user_id: UserId) -> str:
         """Digests of a user's recent event ids."""
         return self._user(user_id, "event-ids")
+
+    def interests(self, user_id: UserId) -> str:
+        """What a user pinned and muted."""
+        return self._user(user_id, "interests")
 
     def exposures(self, user_id: UserId) -> str:
         """What a user was shown."""
@@ -144,3 +150,30 @@ def unpack_object(raw: bytes) -> Mapping[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise CorruptValue("a stored record is not a JSON object")
     return value
+
+
+def pack_preference(preference: Preference) -> bytes:
+    """What a user wants of an interest as JSON."""
+    record = {"kind": preference.kind, "at": preference.at_ms, "anchors": list(preference.anchors)}
+    return orjson.dumps(record)
+
+
+def unpack_preferences(stored: Mapping[bytes, bytes]) -> tuple[Preference, ...]:
+    """The values of the hash by interest, oldest first, ties by interest.
+
+    Raises:
+        CorruptValue: a value was not written by `pack_preference`.
+    """
+    found = [_preference(interest, value) for interest, value in stored.items()]
+    return tuple(sorted(found, key=lambda one: (one.at_ms, one.interest)))
+
+
+def _preference(interest: bytes, value: bytes) -> Preference:
+    try:
+        raw = orjson.loads(value)
+        anchors = tuple(ItemId(item) for item in raw["anchors"])
+        if not all(isinstance(item, str) for item in anchors):
+            raise CorruptValue("a stored preference names no items")
+        return Preference(interest.decode(), PreferenceKind(raw["kind"]), int(raw["at"]), anchors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptValue("a stored preference cannot be read") from error

@@ -11,8 +11,18 @@ from typing import Any
 from service.cascade.query import ItemId, UserId
 from service.features import scripts
 from service.features.connection import Observe, RedisConnection, reading, unwatched
-from service.features.keys import Keys, digest, pack, pack_exposure, pack_object, unpack, unpack_object
-from service.features.store import Event, ItemChange, UserRecord
+from service.features.keys import (
+    Keys,
+    digest,
+    pack,
+    pack_exposure,
+    pack_object,
+    pack_preference,
+    unpack,
+    unpack_object,
+    unpack_preferences,
+)
+from service.features.store import Event, ItemChange, Preference, UserRecord
 from service.features.streams import Impression, Streams
 
 _USERS_PER_ROUND = 256
@@ -28,6 +38,7 @@ class RedisLimits:
     history: int = 1000
     event_ids: int = 10_000
     event_id_ttl_s: int = 24 * 3600
+    preferences: int = 50
     exposures: int = 200
     exposure_ttl_s: int = 30 * 24 * 3600
     event_log: int = 100_000
@@ -54,16 +65,18 @@ class RedisStore:
         self._streams = Streams(self._redis, self._keys, limits.event_log, limits.impression_log)
 
     async def fetch(self, user_id: UserId) -> UserRecord:
-        """Attributes and events of a user, oldest event first."""
+        """Attributes, events and preferences of a user, oldest first."""
         pipeline = self._redis.pipeline()
         pipeline.get(self._keys.profile(user_id))
         pipeline.lrange(self._keys.history(user_id), 0, self._limits.history - 1)
-        profile, lines = await self._redis.read(pipeline.execute())
+        pipeline.hgetall(self._keys.interests(user_id))
+        profile, lines, stored = await self._redis.read(pipeline.execute())
         with reading():
             attributes = None if profile is None else unpack_object(profile)
             timestamps, kinds, items = unpack(lines[::-1])
-        known = bool(items) or attributes is not None
-        return UserRecord(attributes or {}, items, kinds, timestamps, known)
+            preferences = unpack_preferences(stored)
+        known = bool(items) or bool(preferences) or attributes is not None
+        return UserRecord(attributes or {}, items, kinds, timestamps, known, preferences)
 
     async def append(self, events: Sequence[Event]) -> Sequence[bool]:
         """Store events and log them; False at each duplicate by `event_id` of the same user."""
@@ -85,6 +98,13 @@ class RedisStore:
         """Replace a user's attributes."""
         await self._redis.write(self._redis.client.set(self._keys.profile(user_id), pack_object(attributes)))
 
+    async def prefer(self, user_id: UserId, gone: Sequence[str], new: Preference | None) -> bool:
+        """Change what a user pinned and muted, in one script; False = no room, nothing changed."""
+        added = ["", b""] if new is None else [new.interest, pack_preference(new)]
+        names = [self._keys.interests(user_id)]
+        arguments = [self._limits.preferences, *added, *gone]
+        return bool(await self._redis.script(scripts.CHANGE_PREFERENCES, names, arguments))
+
     async def delete_user(self, user_id: UserId) -> bool:
         """Erase a user's keys and every line about the user in the logs."""
         keys = self._keys
@@ -92,6 +112,7 @@ class RedisStore:
             keys.profile(user_id),
             keys.history(user_id),
             keys.event_ids(user_id),
+            keys.interests(user_id),
             keys.exposures(user_id),
         ]
         gone = await self._redis.write(self._redis.client.delete(*names))

@@ -81,6 +81,23 @@ return out
 """)
 """Returns number, item, record of each change, oldest first."""
 
+CHANGE_PREFERENCES = Script("""
+-- KEYS interests; ARGV number to keep, interest and value to add ('' = none), then interests to forget
+local forget, add = {}, ARGV[2]
+local left = redis.call('HLEN', KEYS[1])
+for i = 4, #ARGV do
+  if ARGV[i] ~= add and not forget[ARGV[i]] and redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
+    forget[ARGV[i]] = true
+    left = left - 1
+  end
+end
+if add ~= '' and redis.call('HEXISTS', KEYS[1], add) == 0 and left >= tonumber(ARGV[1]) then return 0 end
+for interest in pairs(forget) do redis.call('HDEL', KEYS[1], interest) end
+if add ~= '' then redis.call('HSET', KEYS[1], add, ARGV[3]) end
+return 1
+""")
+"""Changes what one user pinned and muted; 0 = there is no room, and nothing was changed."""
+
 APPEND_LOG = Script("""
 -- KEYS stream; ARGV length to keep, then per entry: user, json
 for i = 2, #ARGV, 2 do

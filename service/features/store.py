@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 from service.cascade.query import ItemId, UserId
@@ -22,15 +23,36 @@ class Event:
     request_id: str | None = None
 
 
+class PreferenceKind(StrEnum):
+    """What a user can want of an interest."""
+
+    PIN = "pin"
+    MUTE = "mute"
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What a user wants of an interest.
+
+    `interest` is its id in the bundle of that moment; `anchors` are items by which another bundle finds it.
+    """
+
+    interest: str
+    kind: PreferenceKind
+    at_ms: int
+    anchors: Sequence[ItemId]
+
+
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """What the store knows of one user: attributes, and equally long event lists, oldest first."""
+    """What the store knows of one user: attributes, equally long event lists, preferences; oldest first."""
 
     attributes: Mapping[str, Any] = field(default_factory=dict)
     item_ids: Sequence[ItemId] = ()
     kinds: Sequence[str] = ()
     timestamps_ms: Sequence[int] = ()
     known: bool = False
+    preferences: Sequence[Preference] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +79,12 @@ class FeatureStore(Protocol):
 
     async def put_user(self, user_id: UserId, attributes: Mapping[str, Any]) -> None:
         """Replace a user's attributes."""
+
+    async def prefer(self, user_id: UserId, gone: Sequence[str], new: Preference | None) -> bool:
+        """Forget the preferences for the interests `gone`, then keep `new` in place of its interest's own.
+
+        At once, or not at all: False = the user has as many preferences as are kept.
+        """
 
     async def delete_user(self, user_id: UserId) -> bool:
         """Erase everything about a user; False if there was nothing."""

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from service.cascade.query import ItemId, UserId
-from service.features.store import Event, FeatureStore
+from service.features.store import Event, FeatureStore, Preference, PreferenceKind
 
 HISTORY = 5
 """The fixture's store keeps so many events of a user."""
+PREFERENCES = 3
+"""And so many preferences."""
 
 ANN, BOB = UserId("ann"), UserId("bob")
 ODD_IDS = ["a b", "{x}", "}{", "a:b", "%7B", "日本語", "'\"\\", "*?[", "x" * 256]
@@ -19,6 +21,10 @@ ODD_IDS = ["a b", "{x}", "}{", "a:b", "%7B", "日本語", "'\"\\", "*?[", "x" * 
 
 def event(user: str, item: str, timestamp: int, event_id: str | None = None, kind: str = "click") -> Event:
     return Event(UserId(user), ItemId(item), kind, timestamp, event_id)
+
+
+def wish(interest: str, at: int, *anchors: str, kind: str = "mute") -> Preference:
+    return Preference(interest, PreferenceKind(kind), at, tuple(map(ItemId, anchors)))
 
 
 class FeatureStoreContract:
@@ -107,11 +113,52 @@ class FeatureStoreContract:
         assert await self.items_of(store, BOB) == ["i2"]
         assert list(await store.append([event("ann", "i1", 1, "e1")])) == [True]
 
+    async def test_preferences_come_back_whole_and_oldest_first(self, store: FeatureStore) -> None:
+        later, earlier = wish("x", 20, "i1", "i2"), wish("y", 10, kind="pin")
+        assert await store.prefer(ANN, [], later)
+        assert await store.prefer(ANN, [], earlier)
+        record = await store.fetch(ANN)
+        assert record.known
+        assert tuple(record.preferences) == (earlier, later)
+        assert not (await store.fetch(BOB)).known
+
+    async def test_a_preference_takes_the_place_of_its_interests_own(self, store: FeatureStore) -> None:
+        await store.prefer(ANN, [], wish("x", 10))
+        await store.prefer(ANN, [], wish("y", 11))
+        assert await store.prefer(ANN, ["x"], wish("x", 12, kind="pin"))
+        assert await store.prefer(ANN, ["y", "never there"], wish("z", 13))
+        kept = [(one.interest, one.kind) for one in (await store.fetch(ANN)).preferences]
+        assert kept == [("x", "pin"), ("z", "mute")]
+
+    async def test_the_last_preference_forgotten_leaves_nothing(self, store: FeatureStore) -> None:
+        await store.prefer(ANN, [], wish("x", 10))
+        assert await store.prefer(ANN, ["x"], None)
+        assert await store.prefer(ANN, ["x"], None)
+        assert not (await store.fetch(ANN)).known
+
+    async def test_one_preference_too_many_changes_nothing(self, store: FeatureStore) -> None:
+        for number in range(PREFERENCES):
+            assert await store.prefer(ANN, [], wish(f"x{number}", number))
+        assert not await store.prefer(ANN, ["never there"], wish("more", 9))
+        assert [one.interest for one in (await store.fetch(ANN)).preferences] == ["x0", "x1", "x2"]
+        assert await store.prefer(ANN, [], wish("x1", 9))
+        assert await store.prefer(ANN, ["x0", "x0"], wish("more", 10))
+        assert [one.interest for one in (await store.fetch(ANN)).preferences] == ["x2", "x1", "more"]
+
+    async def test_deleting_a_user_forgets_the_preferences(self, store: FeatureStore) -> None:
+        await store.prefer(ANN, [], wish("x", 10))
+        await store.prefer(BOB, [], wish("x", 10))
+        assert await store.delete_user(ANN)
+        assert not (await store.fetch(ANN)).known
+        assert len((await store.fetch(BOB)).preferences) == 1
+
     @pytest.mark.parametrize("odd", ODD_IDS)
     async def test_ids_may_hold_any_visible_character(self, store: FeatureStore, odd: str) -> None:
         await store.append([event(odd, odd, 1, odd, kind="k" + odd[:20])])
         await store.put_items({ItemId(odd): {"title": odd}})
+        await store.prefer(UserId(odd), [], wish(odd, 1, odd))
         record = await store.fetch(UserId(odd))
+        assert tuple(record.preferences) == (wish(odd, 1, odd),)
         assert (list(record.item_ids), list(record.kinds)) == ([odd], ["k" + odd[:20]])
         assert not (await store.fetch(UserId(odd[:-1] or "other"))).known
         assert [change.item_id for change in await store.item_changes("0", 10)] == [odd]

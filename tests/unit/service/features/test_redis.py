@@ -16,10 +16,17 @@ from service.features.keys import Keys
 from service.features.redis import RedisLimits, RedisStore
 from service.features.store import StoreUnavailable
 from service.features.streams import Impression
-from tests.contracts.feature_store import ANN, BOB, HISTORY, FeatureStoreContract, event
+from tests.contracts.feature_store import ANN, BOB, HISTORY, PREFERENCES, FeatureStoreContract, event, wish
 from tests.support.live_redis import Proxy, redis_prefix, redis_url  # noqa: F401
 
-LIMITS = RedisLimits(history=HISTORY, exposures=2, event_log=1000, impression_log=1000, read_timeout_s=0.5)
+LIMITS = RedisLimits(
+    history=HISTORY,
+    preferences=PREFERENCES,
+    exposures=2,
+    event_log=1000,
+    impression_log=1000,
+    read_timeout_s=0.5,
+)
 
 
 @pytest_asyncio.fixture(loop_scope="function")
@@ -58,8 +65,11 @@ class TestRedisStore(FeatureStoreContract):
 async def test_a_user_is_read_in_one_round_trip(proxy: Proxy, keys: Keys) -> None:
     store = RedisStore(proxy.url, keys, LIMITS)
     await store.append([event("ann", f"i{n}", n) for n in range(HISTORY)])
+    await store.put_user(ANN, {"age": 30})
+    await store.prefer(ANN, [], wish("x", 1, "i1"))
     before = proxy.requests
-    assert len((await store.fetch(ANN)).item_ids) == HISTORY
+    record = await store.fetch(ANN)
+    assert (len(record.item_ids), len(record.attributes), len(record.preferences)) == (HISTORY, 1, 1)
     assert proxy.requests == before + 1
     await store.close()
 
@@ -102,6 +112,31 @@ async def test_a_profile_that_cannot_be_read_is_an_unavailable_store(
     await client.set(keys.profile(ANN), text)
     with pytest.raises(StoreUnavailable):
         await store.fetch(ANN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"{}",
+        b'{"kind":"love","at":1,"anchors":[]}',
+        b'{"kind":"pin","at":1,"anchors":[1]}',
+    ],
+)
+async def test_a_preference_that_cannot_be_read_is_an_unavailable_store(
+    store: RedisStore, client: Redis, keys: Keys, text: bytes
+) -> None:
+    await client.hset(keys.interests(ANN), "x", text)
+    with pytest.raises(StoreUnavailable):
+        await store.fetch(ANN)
+
+
+async def test_preferences_set_at_once_from_many_places_stay_within_their_number(store: RedisStore) -> None:
+    answers = await asyncio.gather(*(store.prefer(ANN, [], wish(f"x{n}", n)) for n in range(20)))
+    assert sum(answers) == PREFERENCES
+    assert len((await store.fetch(ANN)).preferences) == PREFERENCES
 
 
 async def test_no_redis_is_said_at_once_and_forgiven_when_it_comes(tmp_path: Path) -> None:
@@ -180,6 +215,7 @@ async def test_what_was_shown_is_remembered_bounded_and_for_a_time(
 async def test_deleting_a_user_erases_the_logs_too(store: RedisStore, client: Redis, keys: Keys) -> None:
     await store.append([event("ann", f"i{n}", n) for n in range(1500)] + [event("bob", "i", 1)])
     await store.record([impression(ANN, "r1", "a"), impression(BOB, "r2", "b")])
+    await store.prefer(ANN, [], wish("x", 1, "i1"))
     assert await store.delete_user(ANN)
     left = [fields for log in (keys.event_log, keys.impression_log) for _, fields in await client.xrange(log)]
     assert left
@@ -215,7 +251,8 @@ def test_a_users_keys_share_one_hash_tag_whatever_the_id() -> None:
     keys = Keys()
     for user in ("ann", "}{", "{}", "a}b", "%7D"):
         names = [
-            getattr(keys, name)(UserId(user)) for name in ("profile", "history", "event_ids", "exposures")
+            getattr(keys, name)(UserId(user))
+            for name in ("profile", "history", "event_ids", "interests", "exposures")
         ]
         tags = {name[name.index("{") + 1 : name.index("}")] for name in names}
         assert len(tags) == 1
