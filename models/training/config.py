@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from models.data.columns import Dataset
+from models.data.splits import Split, given, global_time, leave_last_out
 from models.plan import Plan
 
 
@@ -34,17 +36,31 @@ def heads_fit(section: Any) -> Any:
 class SplitConfig(_Section):
     """Which events are held out, and which the earlier stages leave to the ranker."""
 
-    protocol: Literal["leave-last-out", "global-time"] = Field(
-        "leave-last-out", description="leave-last-out per user, or global-time where users return over time"
+    protocol: Literal["leave-last-out", "global-time", "given"] = Field(
+        "leave-last-out",
+        description="leave-last-out per user, global-time where users return over time, "
+        "or given: the column `part` of the events",
     )
     test: float = Field(0.1, ge=0, lt=1, description="global-time: share of the events")
     validation: float = Field(0.1, ge=0, lt=1, description="global-time: share of the events")
     ranker_events: int = Field(
-        4, ge=1, description="leave-last-out: newest training events per user for the ranker"
+        4, ge=1, description="leave-last-out, given: newest training events per user for the ranker"
     )
     ranker_share: float = Field(
         0.1, gt=0, lt=1, description="global-time: newest share of the training events"
     )
+
+    def apply(self, dataset: Dataset) -> Split:
+        """The split of a data set under this protocol.
+
+        Raises:
+            ValueError: the data set does not fit the protocol.
+        """
+        if self.protocol == "leave-last-out":
+            return leave_last_out(dataset)
+        if self.protocol == "given":
+            return given(dataset)
+        return global_time(dataset, self.test, self.validation)
 
 
 class TowerConfig(_Section):

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.data.columns import Dataset
-from models.data.splits import Split, global_time, leave_last_out
+from models.data.splits import Split
 from models.data.vocabulary import build_schema
 from models.plan import Plan
 from models.schema import Schema
@@ -135,16 +135,19 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
 def cut(dataset: Dataset, config: SplitConfig) -> tuple[Split, NDArray[np.int64], NDArray[np.int64]]:
     """The split, and its training events once more cut: early for the first stages, late for the ranker.
 
+    Late is the newest share of all training events under global-time, else the newest few of each user. Of a
+    data set without order that is whatever stands last: a random choice where, as the loaders do, the rows of
+    each user were shuffled.
+
     Raises:
-        ValueError: too few events of a part are with items that are new to their users.
+        ValueError: the data set does not fit the protocol, or too few events of a part are with items that
+            are new to their users.
     """
-    timeline = Timeline(dataset)
-    if config.protocol == "leave-last-out":
-        split = leave_last_out(dataset)
-        late = newest_per_user(timeline, split.train, config.ranker_events)
-    else:
-        split = global_time(dataset, config.test, config.validation)
+    timeline, split = Timeline(dataset), config.apply(dataset)
+    if config.protocol == "global-time":
         late = np.arange(round(len(split.train) * (1 - config.ranker_share)), len(split.train))
+    else:
+        late = newest_per_user(timeline, split.train, config.ranker_events)
     early = np.delete(split.train, late)
     parts = {"training": early, "ranker": late, "validation": split.validation}
     for name, part in parts.items():

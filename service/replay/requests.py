@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.columns import Dataset
-from models.data.splits import Split, global_time, leave_last_out
+from models.data.splits import Split
 from models.training.config import SplitConfig
 from models.training.timeline import Timeline
 from service.cascade.query import ItemId
@@ -36,16 +36,21 @@ class HeldOut:
         """Requests of users with a history, [R]."""
         return self.end > self.begin
 
+    def cold_items(self, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of `relevant` [R, L] are no items of `known` [m] (`models.data.splits.known_items`)."""
+        return (self.relevant >= 0) & ~known[self.relevant]
+
 
 def split_of(dataset: Dataset, config: SplitConfig) -> Split:
     """The split that a bundle was trained under."""
-    if config.protocol == "leave-last-out":
-        return leave_last_out(dataset)
-    return global_time(dataset, config.test, config.validation)
+    return config.apply(dataset)
 
 
 def held_out(timeline: Timeline, test: NDArray[np.int64], *, after_last: bool = False) -> HeldOut:
     """One request per user of the test events, at the first of them; relevant is every test item that is new.
+
+    Under every protocol a user's test events are his newest ones, so the history is all of his training and
+    validation, and new is what is not in it. Users without either are cold.
 
     With `after_last` the request comes at the moment of the user's last known event instead, so that the time
     of the test event, which a service would know only when it happens, gives nothing away. A user whose test

@@ -6,6 +6,7 @@ from models.data import command
 from models.data.command import main
 from models.data.dataset import load_dataset
 from models.data.movielens import load_movielens_100k
+from tests.unit.models.data.research_sets import BEAUTY, GOWALLA, GROCERY, HEP_TH, write
 from tests.unit.models.data.wheels import build_wheel
 
 MAPPING = '[events]\nuser_id="u"\nitem_id="i"\nevent="e"\ntimestamp="t"\n'
@@ -55,6 +56,10 @@ def test_simulate_writes_the_data_set_and_the_truth(tmp_path, capsys):
     [
         ["simulate", "--items", "3"],
         ["movielens-small", "--source", "nowhere"],
+        ["gowalla", "--source", "nowhere"],
+        ["amazon-beauty", "--source", "nowhere"],
+        ["amazon-grocery", "--source", "nowhere"],
+        ["hep-th", "--source", "nowhere"],
         ["import", "--events", "no.csv", "--mapping", "no.toml"],
     ],
 )
@@ -79,8 +84,8 @@ def test_an_interrupt_is_told_apart(tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "load_movielens_small", interrupt)
-    assert main(["movielens-small", "--source", "x", "--out", str(tmp_path / "out")]) == 130
+    monkeypatch.setattr(command, "load_movielens_100k", interrupt)
+    assert main(["movielens-100k", "--out", str(tmp_path / "out")]) == 130
     assert "interrupted" in capsys.readouterr().err
 
 
@@ -92,6 +97,23 @@ def test_movielens_is_written_as_a_canonical_folder(tmp_path, capsys, monkeypatc
     assert main(["movielens-100k", "--out", str(tmp_path / "out")]) == 0
     assert "4 events of 2 users on 4 items" in capsys.readouterr().out
     assert load_dataset(tmp_path / "out").event_kinds == ("watch", "like")
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "told"),
+    [
+        ("gowalla", GOWALLA, "gowalla, 17 events of 3 users on 9 items"),
+        ("amazon-beauty", BEAUTY, "amazon-beauty, 8 events of 2 users on 5 items"),
+        ("amazon-grocery", GROCERY, "amazon-grocery, 4 events of 2 users on 3 items"),
+        ("hep-th", HEP_TH, "hep-th, 21 events of 2 users on 21 items"),
+    ],
+)
+def test_a_research_set_is_written_as_a_canonical_folder(tmp_path, capsys, name, files, told):
+    source, out = write(tmp_path / "in", files), tmp_path / "out"
+    assert main([name, "--source", str(source), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert told in said
+    assert load_dataset(out).fingerprint[:12] in said
 
 
 def test_an_unknown_source_is_a_usage_error(capsys):

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from models.data.splits import global_time, leave_last_out, warmth
+from models.data.splits import given, global_time, known_items, leave_last_out, warmth
 from tests.unit.models.data.tiny import events_dataset
 
 
@@ -74,3 +76,46 @@ def test_warmth_tells_known_users_from_known_items():
     known = warmth(dataset, train=np.array([0, 1]), events=np.array([2, 3]))
     assert known.warm_user.tolist() == [True, False]
     assert known.warm_item.tolist() == [False, True]
+
+
+def parted(users, parts, **columns):
+    dataset = events_dataset(users, range(len(users)), range(len(users)))
+    return replace(dataset, event_part=np.array(parts, np.int8), **columns)
+
+
+class TestGiven:
+    def test_the_parts_of_the_events_are_followed(self):
+        split = given(parted([0, 1, 0, 1, 0, 2], [0, 0, 1, 2, 2, 2]))
+        assert split.train.tolist() == [0, 1]
+        assert split.validation.tolist() == [2]
+        assert split.test.tolist() == [3, 4, 5]
+
+    def test_events_without_parts_are_refused_with_what_to_do(self):
+        with pytest.raises(
+            ValueError, match="tiny: the protocol is given, but the events have no column `part`"
+        ):
+            given(events_dataset([0, 0], [0, 1], [0, 1]))
+
+    @pytest.mark.parametrize(
+        ("parts", "said"),
+        [
+            ([0, 2, 1, 0], "user 'u0' has a validation event after a test event"),
+            ([0, 1, 0, 0], "user 'u0' has a train event after a validation event"),
+        ],
+    )
+    def test_a_user_whose_test_is_followed_by_training_is_refused(self, parts, said):
+        with pytest.raises(ValueError, match=said):
+            given(parted([0, 0, 0, 1], parts))
+
+
+@pytest.mark.parametrize("order", ["sequence", "none"])
+def test_made_up_times_cannot_be_cut_at_one_time(order):
+    dataset = replace(events_dataset(np.zeros(9, int), range(9), range(9)), order=order)
+    with pytest.raises(ValueError, match=f"global-time wants real times.*'{order}'"):
+        global_time(dataset)
+    assert len(leave_last_out(dataset).test) == 1
+
+
+def test_known_items_are_those_that_training_touched():
+    dataset = events_dataset(users=[0, 1, 0, 2], items=[0, 1, 2, 0], times=range(4))
+    assert known_items(dataset, np.array([1, 3])).tolist() == [True, True, False]
