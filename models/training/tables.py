@@ -51,8 +51,11 @@ class Space:
 
 
 def decayed_popularity(dataset: Dataset, events: NDArray[np.int64]) -> Floats:
-    """Event counts per placement and item, an event's weight halving with age: [placements, m]."""
-    time_ms = dataset.event_time_ms[events].astype(np.float64)
+    """Event counts per placement and item, an event's weight halving with age: [placements, m].
+
+    Where times are made up, all events weigh the same.
+    """
+    time_ms = dataset.event_time_ms[events].astype(np.float64) * (dataset.order == "time")
     span = max(float(np.ptp(time_ms)) if len(time_ms) else 0.0, 1.0)
     weight = 0.5 ** ((time_ms.max(initial=0.0) - time_ms) / (span * HALF_LIFE_SHARE))
     cell = dataset.event_placement[events].astype(np.int64) * dataset.items + dataset.event_item[events]

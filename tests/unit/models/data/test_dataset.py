@@ -140,3 +140,61 @@ def test_a_folder_that_is_no_data_set_is_refused_in_one_line(tmp_path):
 def test_events_out_of_order_cannot_become_a_data_set():
     with pytest.raises(ValueError, match="order of time"):
         tiny_dataset(event_time_ms=np.array([4, 3, 2, 1], np.int64))
+
+
+def test_parts_and_order_of_a_canonical_folder_are_read(tmp_path):
+    folder = canonical(
+        tmp_path / "shop",
+        f'order = "none"\n{DECLARATION}',
+        events="user_id,item_id,event,timestamp,part\nu,b,buy,2,test\nu,a,view,1,train\nv,a,view,3,validation\n",
+    )
+    dataset = load_dataset(folder)
+    assert dataset.order == "none"
+    assert dataset.event_part.tolist() == [0, 2, 1]
+    write_dataset(tmp_path / "out", dataset)
+    again = load_dataset(tmp_path / "out")
+    assert again.fingerprint == dataset.fingerprint
+    assert again.event_part.tolist() == [0, 2, 1]
+
+
+def test_a_part_that_is_none_is_a_bad_row(tmp_path):
+    folder = canonical(
+        tmp_path / "shop",
+        events="user_id,item_id,event,timestamp,part\nu,a,view,1,train\nu,a,view,2,\nu,a,view,3,held-out\n",
+    )
+    with pytest.raises(DataError) as refused:
+        load_dataset(folder)
+    assert "events.csv:3: part: missing" in str(refused.value)
+    assert "events.csv:4: part: not one of train, validation, test: 'held-out'" in str(refused.value)
+
+
+def test_an_unknown_order_is_refused(tmp_path):
+    folder = canonical(tmp_path / "shop", f'order = "backwards"\n{DECLARATION}', events="user_id\n")
+    with pytest.raises(
+        DataError, match=r"dataset\.toml: order: expected one of time, sequence, none, found 'b"
+    ):
+        load_dataset(folder)
+
+
+def test_parts_and_order_are_of_the_fingerprint_and_leave_that_of_older_data_sets_alone():
+    plain = tiny_dataset()
+    assert plain.fingerprint == "5b9d38ad520205c1c73bac992561e29d1853b9fa087d237326c5a30418fc9d98"
+    others = [
+        tiny_dataset(order="sequence"),
+        tiny_dataset(order="none"),
+        tiny_dataset(event_part=np.zeros(4, np.int8)),
+        tiny_dataset(event_part=np.array([0, 0, 1, 2], np.int8)),
+    ]
+    assert len({plain.fingerprint, *(each.fingerprint for each in others)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"order": "backwards"}, "order: expected one of"),
+        ({"event_part": np.zeros(3, np.int8)}, "3 parts for 4"),
+    ],
+)
+def test_a_data_set_that_contradicts_itself_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        tiny_dataset(**changes)

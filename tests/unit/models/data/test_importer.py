@@ -140,6 +140,7 @@ def test_nothing_usable_is_refused(shop):
         ("[events]\n[items.attributes]\nx=1", "expected a table"),
         ("[events]\n[items.attributes]\nitem_id={kind='text'}", "column of the table itself"),
         ("event_kinds=1\n[events]", "event_kinds: expected a table"),
+        ("order=1\n[events]", "order: expected one of time, sequence, none, found 1"),
     ],
 )
 def test_a_wrong_mapping_is_refused_with_its_place(shop, text, message):
@@ -160,3 +161,14 @@ def test_a_column_of_endless_kinds_is_questioned(shop):
     shop["mapping"].write_text(MAPPING.replace('event_kinds = { viewed = "view", bought = "buy" }', ""))
     with pytest.raises(DataError, match="1200 distinct values; is this the event"):
         run(shop, Problems())
+
+
+def test_a_split_and_an_order_of_ones_own_are_imported(shop):
+    mapping = MAPPING.replace('name = "shop"', 'name = "shop"\norder = "sequence"')
+    shop["mapping"].write_text(mapping.replace('value = "paid"', 'part = "paid"'))
+    shop["events"].write_text(EVENTS.replace("01Z,\nann", "01Z,train\nann").replace("3.5", "test"))
+    problems = Problems()
+    dataset = run(shop, problems)
+    assert dataset.order == "sequence"
+    assert dataset.event_part.tolist() == [2, 0]
+    assert problems.rows == 4

@@ -44,6 +44,20 @@ class TestCut:
         assert (len(early), len(late)) == (60, 20)
         assert early[-1] < late[0] <= late[-1] < split.validation[0] < split.test[0]
 
+    def test_of_a_given_split_the_newest_training_events_of_a_user_are_the_rankers(self):
+        dataset = replace(
+            events_dataset([0] * 8 + [1] * 5, [*range(8), *range(5)], range(13)),
+            event_part=np.array([0, 0, 0, 0, 0, 1, 2, 2, 0, 0, 0, 1, 2], np.int8),
+            order="none",
+        )
+        split, early, late = cut(dataset, SplitConfig(protocol="given", ranker_events=2))
+        assert (early.tolist(), late.tolist()) == ([0, 1, 2, 8, 9], [3, 4, 10])
+        assert (split.validation.tolist(), split.test.tolist()) == ([5, 11], [6, 7, 12])
+
+    def test_a_given_split_that_is_not_there_is_refused(self):
+        with pytest.raises(ValueError, match="no column `part`"):
+            cut(events_dataset([0] * 9, range(9), range(9)), SplitConfig(protocol="given"))
+
     @pytest.mark.parametrize(
         ("events", "config", "said"),
         [

@@ -21,6 +21,12 @@ def test_only_the_given_events_count_and_they_set_the_clock():
     np.testing.assert_allclose(popularity[0], [0.5**4, 1.0, 0.0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("order", ["sequence", "none"])
+def test_events_of_made_up_times_all_count_the_same(order):
+    dataset = replace(events_dataset([0, 0, 0, 0], [0, 1, 2, 0], [0, 75, 100, 100]), order=order)
+    assert decayed_popularity(dataset, np.arange(4))[0].tolist() == [2, 1, 1]
+
+
 def test_each_placement_has_counts_of_its_own():
     dataset = replace(
         events_dataset([0, 0, 0], [0, 1, 1], [5, 5, 5]), event_placement=np.array([0, 1, 1], np.int16)
