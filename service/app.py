@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from models.artifacts import BundleError
 from service.admission import Admission, Door
-from service.api import events, items, operations, recommend, search, similar, users
+from service.api import events, interests, items, operations, recommend, search, similar, users
 from service.api.body_limit import BodyLimit
 from service.api.entrance import Entrance
 from service.api.errors import install_errors
@@ -44,7 +44,8 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
         redoc_url=None,
         responses={status: {"model": ProblemOut} for status in (422, 503)},
     )
-    for resource in (recommend, search, similar, events, items, users, operations):
+    # A user's interests come before users, whose ids may hold slashes.
+    for resource in (recommend, search, similar, events, items, interests, users, operations):
         app.include_router(resource.router)
     install_errors(app)
     # The last one added is the outermost.

@@ -22,6 +22,7 @@ from retrieval.interests import InterestModel
 from retrieval.lexical import LexicalIndex
 from retrieval.neighbours import Neighbours
 from retrieval.snapshot import Snapshot
+from service.interest_labels import InterestLabels
 from service.overlay import NewVectors
 from service.parity import check_parity
 from service.tokens import encode_leniently
@@ -48,6 +49,7 @@ class Bundle:
     popularity: Floats
     centroids: Floats
     assignment: Rows
+    interest_labels: InterestLabels
     neighbours: Neighbours
     snapshot: Snapshot
     index: VectorIndex
@@ -76,7 +78,7 @@ class Bundle:
             manifest=manifest,
             schema=_schema(folder, manifest),
             plan=_plan(folder),
-            item_ids=_strings(folder, artifacts.ITEM_IDS),
+            item_ids=(item_ids := _strings(folder, artifacts.ITEM_IDS)),
             item_records=_strings(folder, artifacts.ITEM_RECORDS),
             created=_array(folder, artifacts.ITEM_CREATED),
             available=_array(folder, artifacts.ITEM_AVAILABLE),
@@ -86,6 +88,7 @@ class Bundle:
             popularity=_array(folder, artifacts.POPULARITY),
             centroids=_array(folder, artifacts.CENTROIDS),
             assignment=_array(folder, artifacts.ASSIGNMENT),
+            interest_labels=InterestLabels.open(folder, _array(folder, artifacts.CENTROIDS), len(item_ids)),
             neighbours=Neighbours(
                 _array(folder, artifacts.NEIGHBOUR_ROWS), _array(folder, artifacts.NEIGHBOUR_SCORES)
             ),

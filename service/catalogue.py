@@ -42,7 +42,8 @@ NEWEST = 1000
 class Exported:
     """What is derived once from a bundle's items and shared by all snapshots of its catalogue.
 
-    `popular` [P, m] are the rows of each placement by falling popularity; `newest` the rows created last.
+    `assignment` [m] is the cluster of each item, `centroids` [C, d] are the clusters' centres; `popular`
+    [P, m] are the rows of each placement by falling popularity; `newest` the rows created last.
     """
 
     identifiers: Identifiers
@@ -51,6 +52,8 @@ class Exported:
     fields: tuple[Field, ...]
     available: Mask
     created: Longs
+    centroids: Floats
+    assignment: Rows
     popularity: Floats
     popular: Rows
     newest: Rows
@@ -155,6 +158,16 @@ class Catalogue:
         counts = table[np.minimum(rows, len(table) - 1)]
         return np.where(rows < len(table), counts, np.float32(0.0))
 
+    def clusters_of(self, rows: Rows) -> Rows:
+        """The cluster [N] of each row, for an item that came after the export the nearest one; -1 for -1."""
+        table = self.exported.assignment
+        clusters = np.where(rows < len(table), table[np.minimum(rows, len(table) - 1)], np.int32(-1))
+        late = np.flatnonzero(rows >= len(table))
+        if len(late):
+            directions = self.items.take(rows[late])[:, :-1]
+            clusters[late] = (directions @ self.exported.centroids.T).argmax(axis=1)
+        return np.where(rows >= 0, clusters, np.int32(-1)).astype(np.int32)
+
     @cached_property
     def rules(self) -> Rules:
         """The filter language over this snapshot."""
@@ -225,6 +238,8 @@ def _derive(bundle: Bundle) -> Exported:
         fields=bundle.schema.item_fields,
         available=np.asarray(bundle.available, bool),
         created=created,
+        centroids=bundle.centroids,
+        assignment=bundle.assignment,
         popularity=bundle.popularity,
         popular=np.argsort(-bundle.popularity, axis=1, kind="stable").astype(np.int32),
         newest=np.argsort(-created, kind="stable")[:NEWEST].astype(np.int32),

@@ -15,6 +15,7 @@ from service.cascade.observe import Observer
 from service.cascade.query import Kind, Outcome, Query, Request
 from service.catalogue import Catalogue
 from service.features.store import ItemChange, UserRecord
+from service.interest_names import InterestNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Engine:
     plan: Plan
     cascades: Mapping[Kind, Cascade]
     observer: Observer
+    names: InterestNames
     cursors: Cursors = field(default_factory=Cursors)
 
     @classmethod
@@ -39,7 +41,8 @@ class Engine:
         catalogue = Catalogue.of(bundle)
         plan = plan or bundle.plan
         cascades = assemble(plan, bundle, catalogue, observer)
-        return cls(bundle, catalogue, plan, cascades, observer, cursors or Cursors())
+        names = InterestNames(bundle.interest_labels, catalogue)
+        return cls(bundle, catalogue, plan, cascades, observer, names, cursors or Cursors())
 
     def with_changes(self, changes: Sequence[ItemChange], now_ms: int) -> Engine:
         """The engine after live catalogue changes, oldest first.
@@ -49,7 +52,10 @@ class Engine:
         """
         catalogue = self.catalogue.apply(changes, now_ms)
         return replace(
-            self, catalogue=catalogue, cascades=assemble(self.plan, self.bundle, catalogue, self.observer)
+            self,
+            catalogue=catalogue,
+            cascades=assemble(self.plan, self.bundle, catalogue, self.observer),
+            names=InterestNames(self.bundle.interest_labels, catalogue),
         )
 
     def hydrate(self, request: Request, record: UserRecord | None, moment: Moment) -> Query:
@@ -59,6 +65,10 @@ class Engine:
     def run(self, query: Query, trace: Trace | None = None) -> Outcome:
         """Run the cascade of the query's kind; see `service.cascade.cascade.Cascade.run`."""
         return self.cascades[query.kind].run(query, trace)
+
+    def know(self, query: Query) -> Query:
+        """See `service.cascade.cascade.Cascade.know`."""
+        return self.cascades[query.kind].know(query)
 
     def next_cursor(self, request: Request, query: Query, outcome: Outcome) -> str | None:
         """The cursor after this page; None where the list ends."""

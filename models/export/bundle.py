@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models import artifacts
 from models.artifacts import Manifest, StringColumn, atomic_folder, list_files, write_bytes, write_manifest
 from models.export.graphs import export_graphs
+from models.export.interest_labels import write_interest_labels
 from models.export.translate import Exported
 from models.graph import Graph
 from models.training.run_folder import RUN, Run
@@ -54,6 +55,7 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
         np.savez(folder / artifacts.PARITY, allow_pickle=False, **recorded(graphs))
         records = StringColumn.open(folder, artifacts.ITEM_RECORDS).tolist()
         items = [json.loads(record) for record in records]
+        write_interest_labels(folder, items, run.schema)
         build_lexical(
             folder / artifacts.LEXICAL, [str(item.get("title", "")) for item in items], map(words, items)
         )

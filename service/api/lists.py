@@ -42,11 +42,24 @@ def _items(answered: Answered) -> list[dict[str, Any]]:
         {"item_id": item, "rank": first + i, "score": scores[i], "pctr": pctr[i], "sources": names[i]}
         for i, item in enumerate(answered.item_ids)
     ]
+    _add(items, "interest", _interests(answered))
     if "propensity" in outcome.columns:
         _add(items, "propensity", _numbers(outcome.columns["propensity"]))
     if answered.query.explain:
         _add(items, "explain", _explanations(outcome))
     return items
+
+
+def _interests(answered: Answered) -> list[dict[str, str] | None]:
+    """The interest that found each item; None where only other sources did."""
+    outcome, names = answered.outcome, answered.engine.names
+    interests = outcome.state.interests
+    found = outcome.columns.get("interest_index")
+    if found is None or interests is None:
+        return [None] * len(outcome.rows)
+    clusters = interests.clusters.tolist()
+    named = [{"id": names.id_of(cluster), "label": names.label(cluster)} for cluster in clusters]
+    return [None if index < 0 else named[index] for index in found.tolist()]
 
 
 def _explanations(outcome: Outcome) -> list[dict[str, float | None]]:

@@ -32,7 +32,16 @@ async def get_user(user_id: Id, parts: PartsOf) -> JsonResponse:
         raise NotFound("user", user_id)
     columns = zip(record.item_ids, record.kinds, record.timestamps_ms, strict=True)
     events = [{"item_id": item, "event": kind, "timestamp": at} for item, kind, at in columns]
-    content = {"user_id": user_id, "attributes": record.attributes, "events": events[::-1]}
+    preferences = [
+        {"interest": one.interest, "kind": one.kind, "timestamp": one.at_ms, "items": list(one.anchors)}
+        for one in record.preferences
+    ]
+    content = {
+        "user_id": user_id,
+        "attributes": record.attributes,
+        "events": events[::-1],
+        "preferences": preferences[::-1],
+    }
     return JsonResponse(content)
 
 

@@ -20,6 +20,7 @@ from service.bundle import Bundle
 from service.cascade.cascade import Cascade
 from service.cascade.filters.available import Available
 from service.cascade.filters.excluded import Excluded
+from service.cascade.filters.muted import Muted
 from service.cascade.filters.rule import Rule
 from service.cascade.filters.seen import Seen, Shown
 from service.cascade.hydrators.user_interests import UserInterests
@@ -175,7 +176,7 @@ class _Parts:
         return tuple(source for source in every if self._size(source.name) > 0)
 
     def filters(self) -> tuple[Filter, ...]:
-        return (Available(self.catalogue), Excluded(), Shown(), Seen(), Rule())
+        return (Available(self.catalogue), Excluded(), Shown(), Seen(), Muted(self.catalogue), Rule())
 
     def cross(self) -> tuple[Scorer, ...]:
         """The columns of `models.encode.CROSS`, but for `prerank`."""

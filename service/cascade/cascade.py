@@ -51,6 +51,13 @@ class Cascade:
         """Names of the sources, by their bit in the column `sources`."""
         return tuple(source.name for source in self.sources)
 
+    def know(self, query: Query) -> Query:
+        """The query with the user's state filled as `run` would fill it, and nothing else done or counted."""
+        run = Run(self.name, query, NullObserver(), self.clock)
+        for hydrator in self.hydrators:
+            run.hydrate(hydrator)
+        return run.query
+
     def run(self, query: Query, trace: Trace | None = None) -> Outcome:
         """Answer the query; `trace` sees the batch after the filters ("filter") and after each round (its
         name).

@@ -21,8 +21,10 @@ def barred(query: Query) -> Rows:
 
 
 def eligible(query: Query, catalogue: Catalogue, rows: Rows) -> NDArray[np.bool_]:
-    """Rows [N] that are available, allowed by the caller's rule and not barred."""
+    """Rows [N] that are available, allowed by the caller's rule, not barred and not muted."""
     allowed = catalogue.available[rows] & ~is_among(rows, barred(query))
+    if query.hides_muted:
+        allowed &= ~np.isin(catalogue.clusters_of(rows), query.preferences.muted)
     return allowed if query.rule is None else allowed & query.rule[rows]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.encode import encode_history, kind_tokens
 from models.schema import Schema
 from service.cascade.cursor import Cursor, Cursors
+from service.cascade.preferences import resolve
 from service.cascade.query import ItemId, Kind, Query, Request, Rows, User
 from service.catalogue import Catalogue
 from service.errors import NotFound
@@ -44,7 +45,8 @@ def hydrate(
     """Turn a request into a query against one snapshot of the catalogue.
 
     `record` None = nobody asked the store, or it did not answer. Items that the catalogue does not know are
-    skipped in events and in `exclude_items`. A search without words is a recommendation.
+    skipped in events and in `exclude_items`. A search without words is a recommendation. What the user muted
+    is left out of recommendations; search and similar answer what was asked for.
 
     Raises:
         CallerError: the filter, a boost or the cursor cannot be.
@@ -73,6 +75,8 @@ def hydrate(
         rule=None if request.filter is None else catalogue.rules.mask(request.filter),
         boost=catalogue.rules.factors(request.boost) if request.boost else None,
         include_seen=include_seen,
+        preferences=resolve(record.preferences, catalogue),
+        include_muted=kind is not Kind.RECOMMEND,
         diversity=request.diversity,
         explain=request.explain,
         quality=moment.quality,

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.encode import History
-from retrieval.interests import Interests
+from retrieval.interests import NO_PREFERENCES, Interests
+from retrieval.preferences import Preferences
 
 UserId = NewType("UserId", str)
 ItemId = NewType("ItemId", str)
@@ -126,11 +127,20 @@ class Query:
     rule: NDArray[np.bool_] | None = None
     boost: Floats | None = None
     include_seen: bool = False
+    preferences: Preferences = NO_PREFERENCES
+    """Interests that the user pinned and muted."""
+    include_muted: bool = False
+    """Whether items of muted interests may be returned."""
     diversity: float | None = None
     explain: bool = False
     quality: float = 1.0
     deadline: float | None = None
     """Moment on `time.monotonic()`; None = no deadline."""
+
+    @property
+    def hides_muted(self) -> bool:
+        """Whether anything is ruled out because the user muted its interest."""
+        return not self.include_muted and len(self.preferences.muted) > 0
 
 
 @dataclass(frozen=True, slots=True)

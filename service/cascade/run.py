@@ -34,6 +34,11 @@ class Run:
         self._degraded: list[str] = []
         self._fates: list[Fate] = []
 
+    @property
+    def query(self) -> Query:
+        """The query as far as it is hydrated."""
+        return self._query
+
     def hydrate(self, stage: Hydrator) -> None:
         """Extend the query."""
         query = self._attempt(

@@ -63,6 +63,7 @@ def test_a_profile_is_put_read_and_replaced(client: httpx.Client) -> None:
         "user_id": "u1",
         "attributes": {"segment": "new"},
         "events": [],
+        "preferences": [],
     }
     client.put("/v1/users/u1", json={"attributes": {"other": [1, 2]}})
     assert client.get("/v1/users/u1").json()["attributes"] == {"other": [1, 2]}

@@ -33,7 +33,7 @@ def test_an_answer_has_the_documented_shape(client: httpx.Client) -> None:
     assert body["degraded"] == []
     assert [item["rank"] for item in body["items"]] == [1, 2, 3]
     for item in body["items"]:
-        assert set(item) == {"item_id", "rank", "score", "pctr", "sources"}
+        assert set(item) == {"item_id", "rank", "score", "pctr", "sources", "interest"}
         assert 0 <= item["pctr"] <= 1
         assert item["sources"]
     scores = [item["score"] for item in body["items"]]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models import artifacts
 from models.artifacts import Manifest, atomic_folder, list_files, write_json, write_manifest, write_strings
 from models.encode import encode_records
+from models.export.interest_labels import write_interest_labels
 from models.plan import Plan
 from retrieval.clusters import fit_clusters
 from retrieval.index import IndexSettings, build_index
@@ -24,13 +25,16 @@ from tests.support.tiny_world import DIM, SCHEMA, USERS, World, tiny_world
 PLAN = Plan(candidates=60, ranked=30, interests=3, neighbours=8)
 
 
-def write_tiny_bundle(folder: Path, version: str = "tiny-1", created: str = "2024-01-01T00:00:00Z") -> Path:
+def write_tiny_bundle(
+    folder: Path, version: str = "tiny-1", created: str = "2024-01-01T00:00:00Z", clusters: int = 4
+) -> Path:
     """Write the bundle `folder / version` and return it; about a tenth of a second."""
     world = tiny_world()
     target = folder / version
     with atomic_folder(target) as temporary:
         _write_items(temporary, world)
-        _write_retrieval(temporary, world)
+        _write_retrieval(temporary, world, clusters)
+        write_interest_labels(temporary, world.records, SCHEMA)
         _write_graphs(temporary)
         write_json(temporary / artifacts.SCHEMA, SCHEMA.to_json())
         write_json(temporary / artifacts.SERVING, {"plan": PLAN.to_json()})
@@ -70,8 +74,8 @@ def _write_items(folder: Path, world: World) -> None:
     np.save(folder / artifacts.POPULARITY, world.popularity)
 
 
-def _write_retrieval(folder: Path, world: World) -> None:
-    clusters = fit_clusters(world.vectors[:, :-1], 4, seed=1)
+def _write_retrieval(folder: Path, world: World, count: int) -> None:
+    clusters = fit_clusters(world.vectors[:, :-1], count, seed=1)
     np.save(folder / artifacts.CENTROIDS, clusters.centroids)
     np.save(folder / artifacts.ASSIGNMENT, clusters.assignment)
     near = build_neighbours(world.users, world.items, len(world.ids), 10)

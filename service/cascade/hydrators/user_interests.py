@@ -18,7 +18,10 @@ _DAY_MS = 86_400_000.0
 
 @dataclass(frozen=True, slots=True)
 class UserInterests:
-    """Mixes the user's events with those of similar users; without either, all users stand in."""
+    """Mixes the user's events with those of similar users; without either, all users stand in.
+
+    What the user pinned and muted is obeyed.
+    """
 
     model: InterestModel
     event_weights: NDArray[np.float32]
@@ -38,5 +41,7 @@ class UserInterests:
         user = query.user
         ages_days = ((query.now_ms - user.timestamps) / _DAY_MS).astype(np.float32)
         weights = self.event_weights[user.kinds]
-        interests = self.model.interests(query.state.vector, user.rows, weights, ages_days, self.slots)
+        interests = self.model.interests(
+            query.state.vector, user.rows, weights, ages_days, self.slots, query.preferences
+        )
         return replace(query, state=replace(query.state, interests=interests))

@@ -22,6 +22,8 @@ EXACT = 20_000
 MOST_MORE = 10
 """With a wider rule the index is asked for at most this many times more."""
 _NEW_SHARE = 0.1
+_DEEPER = 4
+"""Where what is muted fills the list, it is asked for once more, so many times longer (our choice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ class InterestSearch:
         interests = query.state.interests
         assert interests is not None
         wanted = self.size + len(barred(query))
+        found = self._able(query, interests, wanted)
+        # The own vector still points to what is muted, and every query leans to the own vector.
+        if query.hides_muted and len(found) < self.size:
+            found = self._able(query, interests, wanted * _DEEPER)
+        return found
+
+    def _able(self, query: Query, interests: Interests, wanted: int) -> Candidates:
         if query.rule is None:
             found = [self._search(interests, wanted), *self._new(interests)]
         else:
