@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 from retrieval.interests import OWN
+from service.cascade.query import Rows
 from service.catalogue import Catalogue
 from service.interest_labels import InterestLabels
 
@@ -38,14 +40,18 @@ class InterestNames:
         """Ids and titles of the interest's typical items that are available now, the most typical first."""
         if cluster == OWN:
             return []
-        rows = self.labels.typical[cluster]
-        rows = rows[self.catalogue.available[rows]]
+        rows = self._available(cluster)
         return list(zip(self.catalogue.ids_of(rows), map(self._title, rows.tolist()), strict=True))
 
     def _label(self, cluster: int) -> str:
         attributes = ", ".join(self.labels.attributes[cluster])
-        titles = "; ".join([title for _, title in self.typical(cluster) if title][:TITLES])
-        return ": ".join(part for part in (attributes, titles) if part) or f"Interest {cluster}"
+        titles = filter(None, map(self._title, self._available(cluster).tolist()))
+        parts = (attributes, "; ".join(islice(titles, TITLES)))
+        return ": ".join(part for part in parts if part) or f"Interest {cluster}"
+
+    def _available(self, cluster: int) -> Rows:
+        rows = self.labels.typical[cluster]
+        return rows[self.catalogue.available[rows]]
 
     def _title(self, row: int) -> str | None:
         title = (self.catalogue.record_of(row) or {}).get("title")

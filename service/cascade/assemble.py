@@ -36,13 +36,14 @@ from service.cascade.scorers.rank import Rank
 from service.cascade.scorers.relevance import Blend, Matching, Related
 from service.cascade.selectors.best import AsTheyCame, Best
 from service.cascade.selectors.diverse import Diverse
+from service.cascade.selectors.pinned import WithPinned
 from service.cascade.sources.anchor import Nearby, TogetherWith
 from service.cascade.sources.fresh import Fresh
 from service.cascade.sources.interests import InterestSearch
 from service.cascade.sources.lexical import Lexical
 from service.cascade.sources.popular import Popular
 from service.cascade.sources.similar import Similar
-from service.cascade.stages import Filter, Hydrator, Scorer, Source
+from service.cascade.stages import Filter, Hydrator, Scorer, Selector, Source
 from service.catalogue import Catalogue
 from service.errors import OperatorError
 
@@ -76,14 +77,24 @@ def recommend(parts: _Parts) -> Cascade:
         filters=parts.filters(),
         rounds=(
             Round("retrieve", (), AsTheyCame(), plan.candidates),
-            Round("prerank", (*parts.cross(), parts.prerank()), Best("prerank"), plan.ranked),
+            Round(
+                "prerank",
+                (*parts.cross(), parts.prerank()),
+                parts.with_pinned(Best("prerank"), "prerank"),
+                plan.ranked,
+            ),
             Round(
                 "rank",
                 (parts.rank(), parts.calibrate(), Boost("pctr")),
                 Best("score", ("rank",)),
                 plan.ranked,
             ),
-            Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=plan.diversity), None),
+            Round(
+                "diversity",
+                (),
+                parts.with_pinned(Diverse(catalogue=parts.catalogue, knob=plan.diversity), "score"),
+                None,
+            ),
         ),
         shares=plan.quotas,
         observer=parts.observer,
@@ -186,6 +197,9 @@ class _Parts:
             SimilarToRecent(self.bundle.neighbours, self.plan),
             Popularity(self.catalogue),
         )
+
+    def with_pinned(self, inner: Selector, by: str) -> Selector:
+        return WithPinned(inner, by, self.catalogue)
 
     def prerank(self) -> Scorer:
         return PreRank(PreRanker(self.bundle.preranker, self.catalogue.prerank))

@@ -32,11 +32,12 @@ class Best:
         """The first `size` positions of the order."""
         if not np.isfinite(batch[self.by]).any():
             return np.arange(min(size, len(batch)))
-        keys = [_rising(batch[name]) for name in (self.by, *self.then)]
+        keys = [rising(batch[name]) for name in (self.by, *self.then)]
         return np.lexsort((batch.rows, *reversed(keys)))[:size]
 
 
-def _rising(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def rising(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sort keys [N] that rise from the best score to the worst, and to those that are not finite."""
     return -np.where(np.isfinite(scores), scores, -np.inf)
 
 
