@@ -78,6 +78,13 @@ def assert_serves_without_the_store(client: httpx.Client) -> None:
     assert labels(client.post("/v1/recommend", json={})) == []
     refused = like(client, "item-1")
     assert refused.status_code == 503
+    interest = client.get("/v1/interests").json()["interests"][0]["id"]
+    for answer in (
+        client.get("/v1/users/u/interests"),
+        client.patch("/v1/users/u/interests", json={"id": interest, "action": "mute"}),
+        client.delete("/v1/users/u/interests"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
     assert refused.headers["retry-after"] == "1"
     assert refused.json()["code"] == "store-unavailable"
     ready = client.get("/readyz")
