@@ -30,6 +30,8 @@ class Graph:
         self._session = session
         self.inputs: tuple[str, ...] = tuple(each.name for each in session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(each.name for each in session.get_outputs())
+        self.width: int | str | None = session.get_outputs()[0].shape[-1]
+        """Size of the last axis of the first output; a name or None where the graph leaves it open."""
 
     @classmethod
     def open(cls, source: Path | bytes, *, threads: int = 1) -> Graph:

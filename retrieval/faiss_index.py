@@ -1,7 +1,8 @@
-"""FAISS indexes by inner product: flat, inverted lists, graph."""
+"""FAISS indexes by inner product: flat, inverted lists of vectors or codes, graph."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifacts import BundleError
+from retrieval.index_settings import METRIC, IndexSettings
 from retrieval.threads import bound_threads
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
+_faiss: Any = faiss
+"""The same module, for what its own stubs do not know."""
+_LANES = 16
+"""8-bit codes are decoded so many at a time; another width costs eight times as much."""
+_MORE = 4
+"""Where a query found too few, it reads so many times as many cells."""
+
 
 class FaissIndex:
     """One FAISS index; the row of a vector is its number in the order of adding."""
 
-    def __init__(self, index: Any, *, threads: int = 1) -> None:
+    def __init__(self, index: Any, *, threads: int = 1, parameters: Any = None) -> None:
         self._index = index
         self._threads = threads
+        self._parameters = parameters
 
     @property
     def size(self) -> int:
@@ -29,22 +39,61 @@ class FaissIndex:
         return int(self._index.ntotal)
 
     @property
+    def dim(self) -> int:
+        """Components of a vector."""
+        return int(self._index.d)
+
+    @property
+    def metric(self) -> str:
+        """`METRIC`, or FAISS's number of another one."""
+        number = self._index.metric_type
+        return METRIC if number == faiss.METRIC_INNER_PRODUCT else f"FAISS metric {number}"
+
+    @property
     def kind(self) -> str:
-        """ "flat", "ivf" or "hnsw"."""
-        kinds = {faiss.IndexIVF: "ivf", faiss.IndexHNSW: "hnsw"}
-        return next((kind for parent, kind in kinds.items() if isinstance(self._index, parent)), "flat")
+        """See `retrieval.index.KINDS`."""
+        return next((kind for parent, kind in _KINDS.items() if isinstance(self._index, parent)), "flat")
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """See `retrieval.index.VectorIndex`."""
+        if queries.shape[1] != self.dim:
+            raise ValueError(f"queries have {queries.shape[1]} components, the index has {self.dim}")
         if not np.isfinite(queries).all():
             raise ValueError("a query has a component that is not finite")
         if k < 1 or len(queries) == 0:
             return np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int32)
         bound_threads(self._threads)
-        scores, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k)
-        rows = rows.astype(np.int32)
+        queries = np.ascontiguousarray(queries, np.float32)
+        scores, rows = self._index.search(queries, k, params=self._parameters)
+        self._complete(queries, scores, rows)
         scores[rows < 0] = -np.inf
-        return scores, rows
+        return scores, rows.astype(np.int32)
+
+    def _complete(self, queries: Floats, scores: Floats, rows: NDArray[np.int64]) -> None:
+        """Ask again where fewer were found than exist: cells may be small, and a graph may have islands."""
+        wanted = min(rows.shape[1], self.size)
+        if (rows[:, :wanted] >= 0).all():
+            return
+        for index, parameters in self._deeper():
+            short = np.flatnonzero((rows >= 0).sum(axis=1) < wanted)
+            if len(short) == 0:
+                return
+            scores[short], rows[short] = index.search(queries[short], rows.shape[1], params=parameters)
+
+    def _deeper(self) -> Iterator[tuple[Any, Any]]:
+        """Ever more thorough searches, the last of which sees every vector."""
+        if isinstance(self._index, faiss.IndexHNSW):
+            yield faiss.downcast_index(self._index.storage), None
+            return
+        cells = faiss.extract_index_ivf(self._index)
+        probes = _MORE
+        while probes < cells.nlist:
+            probes = min(probes * _MORE, cells.nlist)
+            yield self._index, _parameters(self._index, IndexSettings(probes=probes))
+
+    def searching(self, settings: IndexSettings) -> FaissIndex:
+        """See `retrieval.index.VectorIndex`."""
+        return FaissIndex(self._index, threads=self._threads, parameters=_parameters(self._index, settings))
 
     def save(self, path: Path) -> None:
         """Write the index to one file."""
@@ -66,6 +115,15 @@ class FaissIndex:
         return cls(index, threads=threads)
 
 
+_KINDS = {
+    faiss.IndexIVFFlat: "ivf",
+    faiss.IndexHNSW: "hnsw",
+    faiss.IndexRefine: "ivfpq",
+    faiss.IndexPreTransform: "sq8",
+}
+"""The outermost class of each kind but flat."""
+
+
 def build_flat(vectors: Floats) -> Any:
     """Exact search over all vectors."""
     index = faiss.IndexFlatIP(vectors.shape[1])
@@ -73,17 +131,54 @@ def build_flat(vectors: Floats) -> Any:
     return index
 
 
-def build_ivf(vectors: Floats, lists: int, probes: int, seed: int) -> Any:
-    """Inverted lists: a query reads the `probes` of `lists` cells whose centres suit it best."""
-    width = vectors.shape[1]
-    coarse = faiss.IndexFlatIP(width)
-    index = faiss.IndexIVFFlat(coarse, width, lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed = seed
-    index.cp.min_points_per_centroid = 1
-    index.cp.max_points_per_centroid = 128
+def build_cells(vectors: Floats, centres: Floats, probes: int) -> Any:
+    """Inverted lists: a query reads the `probes` cells whose `centres` [C, d] suit it best."""
+    coarse, width = _coarse(centres, vectors.shape[1]), vectors.shape[1]
+    index = faiss.IndexIVFFlat(coarse, width, len(centres), faiss.METRIC_INNER_PRODUCT)
     index.train(vectors)
     index.add(vectors)
-    index.nprobe = min(probes, lists)
+    index.nprobe = min(probes, len(centres))
+    return index
+
+
+def build_codes(vectors: Floats, centres: Floats, probes: int) -> Any:
+    """Inverted lists of 8-bit codes of a vector less its centre: about a third of the memory."""
+    width = -(-vectors.shape[1] // _LANES) * _LANES
+    lists = faiss.IndexIVFScalarQuantizer(
+        _coarse(centres, width),
+        width,
+        len(centres),
+        faiss.ScalarQuantizer.QT_8bit,
+        faiss.METRIC_INNER_PRODUCT,
+        True,
+    )
+    lists.nprobe = min(probes, len(centres))
+    index = _widened(lists, vectors.shape[1])
+    index.train(vectors)
+    index.add(vectors)
+    return index
+
+
+def build_pq(vectors: Floats, centres: Floats, probes: int, code_bytes: int, refine: int, seed: int) -> Any:
+    """Product codes in inverted lists; the best `refine` times k by code are scored by their whole vectors.
+
+    Only the codes are read at every search; of the vectors, which lie mapped behind them, a query touches
+    those few that it refines.
+    """
+    size = code_bytes or -(-vectors.shape[1] // 2)
+    width = -(-vectors.shape[1] // size) * size
+    lists = faiss.IndexIVFPQ(
+        _coarse(centres, width), width, len(centres), size, 8, faiss.METRIC_INNER_PRODUCT
+    )
+    lists.pq.cp.seed = seed
+    lists.pq.cp.min_points_per_centroid = 1
+    lists.nprobe = min(probes, len(centres))
+    codes = _widened(lists, vectors.shape[1])
+    # A code book has 256 entries and wants as many vectors at least: a few stand in for more.
+    codes.train(vectors if len(vectors) >= 256 else np.resize(vectors, (256, vectors.shape[1])))
+    index = faiss.IndexRefineFlat(codes)
+    index.add(vectors)
+    index.k_factor = float(max(refine, 1))
     return index
 
 
@@ -94,3 +189,31 @@ def build_hnsw(vectors: Floats, links: int, effort: int, breadth: int) -> Any:
     index.hnsw.efSearch = breadth
     index.add(vectors)
     return index
+
+
+def _coarse(centres: Floats, width: int) -> Any:
+    coarse = faiss.IndexFlatIP(width)
+    coarse.add(np.pad(centres, ((0, 0), (0, width - centres.shape[1]))))
+    return coarse
+
+
+def _widened(index: Any, width: int) -> Any:
+    """An index that takes vectors of `width` and pads them with zeros to its own."""
+    return faiss.IndexPreTransform(_faiss.RemapDimensionsTransform(width, index.d, False), index)
+
+
+def _parameters(index: Any, settings: IndexSettings) -> Any:
+    """FAISS's own words for how thorough a search of `index` is; None where there is nothing to say."""
+    if isinstance(index, faiss.IndexRefine):
+        inner = _parameters(faiss.downcast_index(index.base_index), settings)
+        return _faiss.IndexRefineSearchParameters(
+            k_factor=float(max(settings.refine, 1)), base_index_params=inner
+        )
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _parameters(faiss.downcast_index(index.index), settings)
+        return _faiss.SearchParametersPreTransform(index_params=inner)
+    if isinstance(index, faiss.IndexIVF):
+        return _faiss.SearchParametersIVF(nprobe=max(min(settings.probes, index.nlist), 1))
+    if isinstance(index, faiss.IndexHNSW):
+        return _faiss.SearchParametersHNSW(efSearch=max(settings.breadth, 1))
+    return None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.faiss_index import FaissIndex, build_flat, build_hnsw, build_ivf
+from retrieval.cells import centres
+from retrieval.faiss_index import FaissIndex, build_cells, build_codes, build_flat, build_hnsw, build_pq
+from retrieval.index_settings import METRIC, IndexSettings
 from retrieval.threads import bound_threads
+
+__all__ = ["KINDS", "METRIC", "IndexSettings", "NotFinite", "VectorIndex", "build_index", "open_index"]
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -25,79 +28,116 @@ class VectorIndex(Protocol):
         """Number of vectors."""
 
     @property
+    def dim(self) -> int:
+        """Components of a vector."""
+
+    @property
+    def metric(self) -> str:
+        """`METRIC`."""
+
+    @property
     def kind(self) -> str:
         """Its name in `KINDS`."""
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """For queries [q, d] the best k: scores [q, k] descending and distinct rows [q, k] int32.
 
-        Where fewer than k are found, the rest is row -1 with score -inf.
+        Only where fewer than k vectors exist, the rest is row -1 with score -inf. Kinds that keep codes
+        ("sq8") give scores of what the codes stand for, all others inner products.
 
         Raises:
-            ValueError: a query has a component that is not finite.
+            ValueError: a query has a component that is not finite, or another dimension than the index.
         """
+
+    def searching(self, settings: IndexSettings) -> VectorIndex:
+        """The same vectors, searched as `settings` says; nothing is copied and this index stays as it is."""
 
     def save(self, path: Path) -> None:
         """Write the index to one file."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexSettings:
-    """Which index, and how thorough it is.
-
-    kind      "flat" (exact), "ivf" (inverted lists), "hnsw" (graph), "auto" (flat up to 20,000 vectors)
-    lists     ivf: cells; 0 = 4 sqrt(m)                probes    ivf: cells that a query reads
-    links     hnsw: edges per vector                   effort    hnsw: candidates held while building
-    breadth   hnsw: candidates held while searching
-    """
-
-    kind: str = "auto"
-    lists: int = 0
-    probes: int = 24
-    links: int = 32
-    effort: int = 80
-    breadth: int = 128
+class NotFinite(ValueError):
+    """A vector with NaN or infinity; the message names the item."""
 
 
-def build_index(vectors: Floats, settings: IndexSettings, seed: int, *, threads: int = 1) -> VectorIndex:
+def build_index(
+    vectors: Floats,
+    settings: IndexSettings,
+    seed: int,
+    *,
+    threads: int = 1,
+    clusters: Floats | None = None,
+    names: Sequence[str] | None = None,
+) -> VectorIndex:
     """Index `vectors` [m, d] float32; row i is vector i. The same seed and threads give the same answers.
 
+    `clusters` [C, d or less] are centres that already exist and may serve as cells (`retrieval.cells` says
+    when); `names` [m] are what the vectors are called in an error.
+
     Raises:
-        ValueError: the kind is unknown, or a component is not finite.
+        NotFinite: a component is NaN or infinite; names the vector.
+        ValueError: the kind is unknown.
     """
-    kind = ("flat" if len(vectors) <= 20_000 else "ivf") if settings.kind == "auto" else settings.kind
-    if kind not in KINDS:
-        raise ValueError(f"unknown index kind {kind!r}; known are {sorted(KINDS)}")
-    if not np.isfinite(vectors).all():
-        raise ValueError("a vector has a component that is not finite")
+    settings = settings.resolved(len(vectors))
+    if settings.kind not in KINDS:
+        raise ValueError(f"unknown index kind {settings.kind!r}; known are {sorted(KINDS)}")
+    check_finite(vectors, names)
     bound_threads(threads)
-    return KINDS[kind](np.ascontiguousarray(vectors, np.float32), settings, seed)
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    index = FaissIndex(KINDS[settings.kind](vectors, settings, seed, clusters), threads=threads)
+    return index.searching(settings)
 
 
-def open_index(path: Path, *, threads: int = 1) -> VectorIndex:
-    """Open a saved index of any kind; the file remembers its settings.
+def open_index(path: Path, settings: IndexSettings | None = None, *, threads: int = 1) -> VectorIndex:
+    """Map a saved index of any kind into memory; without `settings` it is searched as it was built to be.
 
     Raises:
         BundleError: the file is missing, cut short or no index.
     """
-    return FaissIndex.open(path, threads=threads)
+    index = FaissIndex.open(path, threads=threads)
+    return index if settings is None else index.searching(settings)
 
 
-def _flat(vectors: Floats, settings: IndexSettings, seed: int) -> VectorIndex:
-    return FaissIndex(build_flat(vectors))
+def check_finite(vectors: Floats, names: Sequence[str] | None = None) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        NotFinite: names the first such vector, by its row and by its name.
+    """
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(broken):
+        row = int(broken[0])
+        name = f"item {names[row]!r} (row {row})" if names is not None else f"row {row}"
+        value = next(float(each) for each in vectors[row] if not np.isfinite(each))
+        raise NotFinite(
+            f"the vector of {name} has a component that is {value}, not finite; "
+            f"{len(broken)} of {len(vectors)} vectors are so, and none may enter an index"
+        )
 
 
-def _ivf(vectors: Floats, settings: IndexSettings, seed: int) -> VectorIndex:
-    lists = min(settings.lists or int(4 * len(vectors) ** 0.5), len(vectors)) or 1
-    return FaissIndex(build_ivf(vectors, lists, settings.probes, seed))
+Build = Callable[[Floats, IndexSettings, int, "Floats | None"], object]
 
 
-def _hnsw(vectors: Floats, settings: IndexSettings, seed: int) -> VectorIndex:
-    return FaissIndex(build_hnsw(vectors, settings.links, settings.effort, settings.breadth))
+def _cells(vectors: Floats, settings: IndexSettings, seed: int, clusters: Floats | None) -> object:
+    return build_cells(vectors, centres(vectors, settings.lists, seed, clusters), settings.probes)
 
 
-KINDS: Mapping[str, Callable[[Floats, IndexSettings, int], VectorIndex]] = {
-    "flat": _flat,
-    "ivf": _ivf,
-    "hnsw": _hnsw,
+def _codes(vectors: Floats, settings: IndexSettings, seed: int, clusters: Floats | None) -> object:
+    return build_codes(vectors, centres(vectors, settings.lists, seed, clusters), settings.probes)
+
+
+def _pq(vectors: Floats, settings: IndexSettings, seed: int, clusters: Floats | None) -> object:
+    cells = centres(vectors, settings.lists, seed, clusters)
+    return build_pq(vectors, cells, settings.probes, settings.code_bytes, settings.refine, seed)
+
+
+KINDS: Mapping[str, Build] = {
+    "flat": lambda vectors, *_: build_flat(vectors),
+    "ivf": _cells,
+    "hnsw": lambda vectors, settings, *_: build_hnsw(
+        vectors, settings.links, settings.effort, settings.breadth
+    ),
+    "ivfpq": _pq,
+    "sq8": _codes,
 }
+"""Flat (exact), inverted lists, graph, product codes with exact refinement, 8-bit codes in inverted lists."""

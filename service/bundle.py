@@ -17,7 +17,8 @@ from models.graph import Graph
 from models.plan import Plan
 from models.schema import Schema
 from ranking.calibration import Calibrator, calibrator_from_json
-from retrieval.index import VectorIndex, open_index
+from retrieval.index import METRIC, VectorIndex, open_index
+from retrieval.index_card import IndexCard
 from retrieval.interests import InterestModel
 from retrieval.lexical import LexicalIndex
 from retrieval.neighbours import Neighbours
@@ -52,6 +53,7 @@ class Bundle:
     interest_labels: InterestLabels
     neighbours: Neighbours
     snapshot: Snapshot
+    index_card: IndexCard
     index: VectorIndex
     lexical: LexicalIndex
     user_tower: Graph
@@ -98,7 +100,8 @@ class Bundle:
                 _array(folder, artifacts.SNAPSHOT_WEIGHTS),
                 _array(folder, artifacts.SNAPSHOT_CENTROIDS),
             ),
-            index=open_index(folder / artifacts.INDEX, threads=threads),
+            index_card=(card := IndexCard.read(folder)),
+            index=open_index(folder / artifacts.INDEX, card.settings, threads=threads),
             lexical=LexicalIndex.open(folder / artifacts.LEXICAL),
             user_tower=Graph.open(folder / artifacts.USER_TOWER, threads=threads),
             preranker=Graph.open(folder / artifacts.PRERANKER, threads=threads),
@@ -107,6 +110,7 @@ class Bundle:
             calibrator=_calibrator(folder),
         )
         bundle._check_sizes()
+        bundle._check_index()
         check_parity(folder / artifacts.PARITY, bundle.graphs)
         return bundle
 
@@ -164,6 +168,17 @@ class Bundle:
                 f"{self.folder / artifacts.POPULARITY}: {len(self.popularity)} placements; "
                 f"{artifacts.SCHEMA} has {placements}"
             )
+
+    def _check_index(self) -> None:
+        """Refuse an index that is not the one of its card, or not of these towers and items."""
+        index, card = self.folder / artifacts.INDEX, self.index_card
+        card.check(
+            index, kind=self.index.kind, metric=self.index.metric, dim=self.index.dim, items=self.index.size
+        )
+        card.check(self.folder / artifacts.USER_TOWER, metric=METRIC, dim=self.user_tower.width)
+        vectors = self.folder / artifacts.ITEM_VECTORS
+        card.check(vectors, dim=self.item_vectors.shape[1], items=len(self.item_vectors))
+        card.check(self.folder / artifacts.MANIFEST, schema_hash=self.manifest.schema_hash)
 
 
 def _verified(folder: Path) -> Manifest:

@@ -12,7 +12,8 @@ import numpy as np
 
 from models.artifacts import BundleError
 from models.schema import Field, FieldKind
-from retrieval.exact import RECALL_AT, RECALL_QUERIES, sampled_recall
+from retrieval.index_card import measured
+from retrieval.index_queries import real_queries
 from service.bundle import Bundle
 
 Line = tuple[str, str]
@@ -44,7 +45,7 @@ def contents(bundle: Bundle) -> Iterator[Line]:
     for name, fields in (("item fields", schema.item_fields), ("user fields", schema.user_fields)):
         yield name, ", ".join(map(_field, fields)) or "none"
     yield "widths", f"{plan.candidates} candidates -> {plan.ranked} ranked; shares {_pairs(plan.quotas)}"
-    yield "index", f"{bundle.index.kind}, {bundle.index.size:,} vectors of {bundle.item_vectors.shape[1]}"
+    yield "index", f"{bundle.index.kind}, {bundle.index.size:,} vectors of {bundle.index.dim}"
     yield "clusters", f"{len(bundle.centroids):,}; {len(bundle.snapshot):,} users in the snapshot"
     yield "neighbours", f"{bundle.neighbours.rows.shape[1]} per item"
     yield "calibrator", bundle.calibrator.kind
@@ -59,12 +60,18 @@ def contents(bundle: Bundle) -> Iterator[Line]:
 
 
 def recall(bundle: Bundle) -> Line:
-    """How much of the exact best the index finds for users of the snapshot; ties may stand in."""
-    name, users = f"recall@{RECALL_AT}", bundle.snapshot.vectors
-    if len(users) == 0:
+    """How much of the exact best the index finds now for users of the snapshot; ties may stand in."""
+    promise = bundle.index_card.recall
+    name = f"recall@{promise.k}"
+    if len(bundle.snapshot) == 0:
         return name, "unknown: the snapshot has no users to ask for"
-    found = sampled_recall(bundle.index, bundle.item_vectors, users)
-    return name, f"{found:.4f} of exact search, over {min(len(users), RECALL_QUERIES)} users of the snapshot"
+    tables = (bundle.item_vectors, bundle.centroids, bundle.assignment, bundle.snapshot, bundle.plan)
+    queries = real_queries(*tables)
+    now = measured(bundle.index, bundle.item_vectors, queries, promise)
+    return name, (
+        f"{now.measured:.4f} of exact search, {promise.stated:g} stated, over {now.queries:,} queries of "
+        f"{len(queries):,} users of the snapshot"
+    )
 
 
 def _field(field: Field) -> str:
@@ -107,7 +114,5 @@ def _size(count: float) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cascada check", description=__doc__)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of one bundle")
-    parser.add_argument(
-        "--recall", action="store_true", help=f"measure the index against exact search, recall@{RECALL_AT}"
-    )
+    parser.add_argument("--recall", action="store_true", help="measure the index against exact search")
     return parser

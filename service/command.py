@@ -13,6 +13,7 @@ from pathlib import Path
 
 GROUP = "cascada.verbs"
 _EXTRAS = {
+    "matplotlib": "train",
     "torch": "train",
     "onnx": "train",
     "onnxscript": "train",

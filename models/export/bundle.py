@@ -19,9 +19,8 @@ from models.export.graphs import export_graphs
 from models.export.interest_labels import write_interest_labels
 from models.export.translate import Exported
 from models.graph import Graph
+from models.indexing.source import IndexSource
 from models.training.run_folder import RUN, Run
-from retrieval.exact import RECALL_AT, sampled_recall
-from retrieval.index import open_index
 from retrieval.lexical import build_lexical
 
 TOLERANCE = 1e-4
@@ -38,8 +37,11 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
 
     Raises:
         ParityError: a graph differs from torch by more than `TOLERANCE`.
+        MissedRecall: the index finds less than it states.
+        BundleError: the run's index is missing, or another's.
         FileExistsError: that version exists already.
     """
+    card = IndexSource.open(run.folder).judged()
     graphs = export_graphs(run.networks, run.schema, run.config.seed)
     for graph in graphs:
         check_parity(graph)
@@ -50,6 +52,7 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
         for path in sorted(run.folder.iterdir()):
             if path.suffix != ".safetensors" and path.name != RUN:
                 shutil.copyfile(path, folder / path.name)
+        card.write(folder)
         for graph in graphs:
             write_bytes(folder / f"{graph.name}.onnx", graph.onnx)
         np.savez(folder / artifacts.PARITY, allow_pickle=False, **recorded(graphs))
@@ -67,7 +70,7 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
                 dataset=run.about["dataset"],
                 schema_hash=run.schema.hash,
                 files=list_files(folder),
-                metrics={**run.about["metrics"], "index": {f"recall@{RECALL_AT}": recall(folder)}},
+                metrics={**run.about["metrics"], "index": card.metrics()},
                 software={name: version_of(name) for name in SOFTWARE},
                 training={"config": run.about["config"], "seconds": run.about["seconds"]},
             ),
@@ -90,13 +93,6 @@ def check_parity(graph: Exported) -> None:
                 f"{graph.name}/{name}: ONNX differs from torch by {difference:.2g} relative; "
                 f"{TOLERANCE:g} is allowed"
             )
-
-
-def recall(folder: Path) -> float | None:
-    """How much of exact search the index finds for the users of the snapshot; None without users."""
-    vectors = np.load(folder / artifacts.ITEM_VECTORS, mmap_mode="r")
-    users = np.load(folder / artifacts.SNAPSHOT_VECTORS, mmap_mode="r")
-    return sampled_recall(open_index(folder / artifacts.INDEX), vectors, users) if len(users) else None
 
 
 def recorded(graphs: Sequence[Exported]) -> dict[str, NDArray[Any]]:

@@ -7,12 +7,14 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from models.artifacts import BundleError
 from models.export.bundle import ParityError, write_bundle
 from models.training.run_folder import RunError, read_run
+from retrieval.index_card import MissedRecall
 
 
 def main(argv: list[str]) -> int:
-    """Export; 0 on success, 2 on bad input or a graph that cannot be trusted, with one line on stderr."""
+    """Export; 0 on success, 2 on bad input or what cannot be trusted, with one line on stderr."""
     parser = argparse.ArgumentParser(prog="cascada export", description="Write a versioned bundle.")
     parser.add_argument("run", type=Path, help="folder that cascada train wrote")
     parser.add_argument(
@@ -21,7 +23,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         target = write_bundle(read_run(arguments.run), arguments.out, datetime.now(UTC))
-    except (RunError, ParityError, FileExistsError, OSError) as error:
+    except (RunError, BundleError, ParityError, MissedRecall, FileExistsError, OSError) as error:
         print(f"cascada export: {error}", file=sys.stderr)
         return 2
     print(f"wrote bundle {target.name} to {target}")

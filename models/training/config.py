@@ -82,7 +82,18 @@ class TowerConfig(_Section):
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     batch: int = Field(64, ge=1, description="windows per step")
     epochs: int = Field(14, ge=1, description="epochs; the one that ranks validation best is kept")
-    negatives: int = Field(1024, ge=1, description="uniform negatives of the sampled softmax")
+    negatives: int = Field(1024, ge=2, description="the sample of the sampled softmax")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    start: Literal["random", "spectral"] = Field(
+        "random", description="item vectors at the start: random, or the spectrum of who met what"
+    )
+    graph_share: float = Field(
+        0.0, ge=0, lt=1, description="how much of an item's id embedding is that of its graph neighbours"
+    )
+    graph_neighbours: int = Field(20, ge=1, description="neighbours per item in that graph")
+    views_weight: float = Field(
+        0.0, ge=0, description="weight of the self-supervised loss on two masked views of an item"
+    )
 
     _heads = model_validator(mode="after")(heads_fit)
 
@@ -104,7 +115,7 @@ class PreRankerConfig(_Section):
     epochs: int = Field(6, ge=1, description="epochs; the one that ranks validation best is kept")
     requests: int = Field(20_000, ge=1, description="requests per epoch at most")
     loss: str = Field("auto", description="as of the towers")
-    negatives: int = Field(1024, ge=1, description="uniform negatives of the sampled softmax")
+    negatives: int = Field(1024, ge=2, description="the sample of the sampled softmax")
 
     _heads = model_validator(mode="after")(heads_fit)
 
@@ -144,8 +155,12 @@ class RetrievalConfig(_Section):
     neighbour_method: str = Field("auto", description="cooccurrence, ease, or auto: ease up to 5,000 items")
     ease_l2: float = Field(200.0, gt=0, description="ridge of ease")
     shrinkage: float = Field(10.0, ge=0, description="cooccurrence: what holds pairs of few users down")
-    index: Literal["auto", "flat", "ivf", "hnsw"] = Field(
-        "auto", description="flat (exact), ivf, hnsw, or auto: flat up to 20,000 items"
+    index: Literal["auto", "flat", "ivf", "hnsw", "ivfpq", "sq8"] = Field(
+        "auto",
+        description="flat (exact), ivf, hnsw, ivfpq, sq8, or auto: flat up to 20,000 items, then ivf",
+    )
+    recall: float = Field(
+        0.95, gt=0, le=1, description="share of the exact best 200 that the index promises to find"
     )
     snapshot_users: int = Field(20_000, ge=1, description="users whose mixtures smooth those of others")
     snapshot_clusters: int = Field(8, ge=1, description="clusters kept per user of the snapshot")

@@ -87,7 +87,9 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         preranker = train_preranker(features, early, validation, towers.items, config.preranker, config.seed)
     plan = sized(config, dataset.items)
     with timed(seconds, "retrieval"):
-        space = Space.of(towers.item_vectors(), config.retrieval, config.seed, config.threads)
+        space = Space.of(
+            towers.item_vectors(), config.retrieval, config.seed, config.threads, dataset.item_ids
+        )
         funnels = _Funnels(features, towers, preranker, space, plan, config)
         before = funnels.after(early)
         own = thinned(timeline.requests(late), config.ranker.requests)

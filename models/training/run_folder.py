@@ -21,6 +21,9 @@ from models.schema import Schema
 from models.training.config import TrainConfig
 from models.training.networks import Networks
 from models.training.run import Trained
+from retrieval.index import IndexSettings
+from retrieval.index_card import IndexCard, Recall, measured
+from retrieval.index_queries import real_queries
 
 RUN = "run.json"
 
@@ -118,3 +121,14 @@ def _write_tables(folder: Path, trained: Trained) -> None:
     np.save(folder / artifacts.SNAPSHOT_WEIGHTS, trained.snapshot.weights)
     np.save(folder / artifacts.SNAPSHOT_CENTROIDS, trained.snapshot.centroids)
     trained.space.index.save(folder / artifacts.INDEX)
+    _card(trained).write(folder)
+
+
+def _card(trained: Trained) -> IndexCard:
+    """What the index promises, and what it reaches for the users of the snapshot."""
+    space, config = trained.space, trained.config.retrieval
+    queries = real_queries(
+        space.vectors, space.clusters.centroids, space.clusters.assignment, trained.snapshot, trained.plan
+    )
+    recall = measured(space.index, space.vectors, queries, Recall(config.recall))
+    return IndexCard.of(space.index, IndexSettings(config.index), recall, trained.schema.hash)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from models.data.columns import Dataset
 from models.training.config import RetrievalConfig
 from models.training.neighbours import learn_neighbours
 from retrieval.clusters import Clusters, fit_clusters
-from retrieval.index import IndexSettings, VectorIndex, build_index
+from retrieval.index import IndexSettings, VectorIndex, build_index, check_finite
 from retrieval.neighbours import Neighbours
 
 Floats = NDArray[np.float32]
@@ -42,12 +43,24 @@ class Space:
     index: VectorIndex
 
     @classmethod
-    def of(cls, vectors: Floats, config: RetrievalConfig, seed: int, threads: int) -> Space:
-        """Cluster the directions and index the whole vectors."""
+    def of(
+        cls,
+        vectors: Floats,
+        config: RetrievalConfig,
+        seed: int,
+        threads: int,
+        names: Sequence[str] | None = None,
+    ) -> Space:
+        """Cluster the directions and index the whole vectors; `names` [m] are the items' ids.
+
+        Raises:
+            NotFinite: a vector is not finite; names the item.
+        """
+        check_finite(vectors, names)
         clusters = fit_clusters(vectors[:, :-1], config.clusters, seed)
-        return cls(
-            vectors, clusters, build_index(vectors, IndexSettings(config.index), seed, threads=threads)
-        )
+        settings = IndexSettings(config.index)
+        index = build_index(vectors, settings, seed, threads=threads, clusters=clusters.centroids)
+        return cls(vectors, clusters, index)
 
 
 def decayed_popularity(dataset: Dataset, events: NDArray[np.int64]) -> Floats:

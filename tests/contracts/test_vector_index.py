@@ -3,20 +3,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.clusters import fit_clusters
 from retrieval.index import KINDS, IndexSettings, VectorIndex, build_index, open_index
-from tests.contracts.vector_index import VectorIndexSuite
+from tests.contracts.vector_index import VectorIndexSuite, planted
 
 
 class FaissSuite(VectorIndexSuite):
     settings: IndexSettings
 
     @classmethod
-    def build(cls, vectors: np.ndarray) -> VectorIndex:
-        return build_index(vectors, cls.settings, seed=5)
+    def build(cls, vectors: np.ndarray, names: list[str] | None = None) -> VectorIndex:
+        return build_index(vectors, cls.settings, seed=5, names=names)
 
     @classmethod
     def reopen(cls, path: Path) -> VectorIndex:
-        return open_index(path)
+        return open_index(path, cls.settings)
 
 
 class TestFlat(FaissSuite):
@@ -28,9 +29,32 @@ class TestInvertedLists(FaissSuite):
     least_recall = 0.95
 
 
+class TestInvertedListsInClusters(FaissSuite):
+    """Cells that somebody else made, of fewer components than the vectors."""
+
+    settings = IndexSettings("ivf", probes=24)
+    least_recall = 0.95
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, names: list[str] | None = None) -> VectorIndex:
+        clusters = fit_clusters(planted(len(vectors))[:, :-1], 64, seed=3).centroids
+        return build_index(vectors, cls.settings, seed=5, names=names, clusters=clusters)
+
+
 class TestGraph(FaissSuite):
     settings = IndexSettings("hnsw", links=32, breadth=128)
     least_recall = 0.95
+
+
+class TestProductCodes(FaissSuite):
+    settings = IndexSettings("ivfpq", lists=64, probes=24, refine=8)
+    least_recall = 0.95
+
+
+class TestEightBitCodes(FaissSuite):
+    settings = IndexSettings("sq8", lists=64, probes=24)
+    least_recall = 0.95
+    tolerance = 0.25
 
 
 class TestAuto(FaissSuite):

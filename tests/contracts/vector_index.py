@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.index import VectorIndex
+from retrieval.index import IndexSettings, NotFinite, VectorIndex
 
 WIDTH = 17
 
@@ -26,15 +26,24 @@ def queries(count: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, WIDTH)).astype(np.float32)
 
 
+def maps() -> str:
+    """What this process has mapped into its memory."""
+    return Path("/proc/self/maps").read_text()
+
+
 class VectorIndexSuite(ABC):
-    """`least_recall` is the share of the exact 50 best that a search for 50 must find."""
+    """`least_recall` is the share of the exact 50 best that a search for 50 must find.
+
+    `tolerance` is how far a score may be from the inner product; without codes, rounding apart, 0.
+    """
 
     least_recall = 1.0
+    tolerance = 0.0
 
     @classmethod
     @abstractmethod
-    def build(cls, vectors: np.ndarray) -> VectorIndex:
-        """An index over `vectors`."""
+    def build(cls, vectors: np.ndarray, names: list[str] | None = None) -> VectorIndex:
+        """An index over `vectors`, called `names` in errors."""
 
     @classmethod
     @abstractmethod
@@ -67,7 +76,9 @@ class VectorIndexSuite(ABC):
         for query, row_scores, found in zip(asked, scores, rows, strict=True):
             found = found[found >= 0]
             assert len(set(found.tolist())) == len(found)
-            np.testing.assert_allclose(row_scores[: len(found)], vectors[found] @ query, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(
+                row_scores[: len(found)], vectors[found] @ query, rtol=1e-4, atol=1e-4 + self.tolerance
+            )
             assert (np.diff(row_scores[: len(found)]) <= 0).all()
 
     def test_a_batch_answers_like_its_single_queries(self, index):
@@ -83,8 +94,58 @@ class VectorIndexSuite(ABC):
         assert (np.isneginf(scores) == (rows < 0)).all()
         assert (np.sort(rows, axis=1)[:, -7:] == np.arange(7)).all()
 
-    def test_size(self, index):
-        assert index.size == 3000
+    def test_fewer_items_than_cells_links_and_code_words(self):
+        for count in (1, 2, 5, 20):
+            index, asked = self.build(planted(count)), queries(3)
+            scores, rows = index.search(asked, count)
+            assert (np.sort(rows, axis=1) == np.arange(count)).all()
+            assert np.isfinite(scores).all()
+
+    @pytest.mark.parametrize("k", [1500, 2990, 3000, 3001])
+    def test_a_full_answer_however_much_is_asked(self, index, k):
+        """Cells that were not read and islands of a graph are no excuse."""
+        scores, rows = index.search(queries(3), k)
+        for found, row_scores in zip(rows, scores, strict=True):
+            assert len(set(found[found >= 0].tolist())) == min(k, 3000)
+            assert np.isfinite(row_scores[found >= 0]).all()
+            assert (np.diff(row_scores[found >= 0]) <= 0).all()
+
+    def test_items_that_are_equal_may_stand_for_each_other(self):
+        """Every vector three times: which twin is found is left open, how good the list is, is not."""
+        vectors = np.repeat(planted(1000), 3, axis=0)
+        index, asked = self.build(vectors), queries(20)
+        best = -np.sort(-(asked @ vectors.T), axis=1)[:, :50]
+        _, rows = index.search(asked, 50)
+        found = np.einsum("qd,qkd->qk", asked, vectors[rows])
+        assert all(len(set(each)) == 50 for each in rows.tolist())
+        assert (found >= best[:, -1:] - 1e-4).mean() >= self.least_recall
+
+    def test_items_that_are_all_the_same(self):
+        index = self.build(np.ones((300, WIDTH), np.float32))
+        _, rows = index.search(queries(2), 200)
+        assert all(len(set(each)) == 200 for each in rows.tolist())
+        assert (rows >= 0).all()
+
+    def test_what_it_is(self, index):
+        assert (index.size, index.dim, index.metric) == (3000, WIDTH, "inner_product")
+
+    @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+    def test_a_vector_that_is_not_finite_never_enters_and_is_named(self, poison):
+        vectors = planted(300)
+        vectors[[17, 40], 3] = poison
+        with pytest.raises(NotFinite, match=r"item 'i-17' \(row 17\).*2 of 300"):
+            self.build(vectors, names=[f"i-{row}" for row in range(300)])
+        with pytest.raises(NotFinite, match=rf"row 17 .*{poison}"):
+            self.build(vectors)
+
+    def test_large_values_are_finite(self):
+        vectors = planted(30)
+        vectors[5] = 1e30
+        assert self.build(vectors).size == 30
+
+    def test_a_query_of_another_dimension_is_refused_with_both(self, index):
+        with pytest.raises(ValueError, match=f"{WIDTH + 1} components, the index has {WIDTH}"):
+            index.search(np.zeros((2, WIDTH + 1), np.float32), 5)
 
     @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
     def test_a_query_that_is_not_finite_is_refused(self, index, poison):
@@ -117,6 +178,23 @@ class VectorIndexSuite(ABC):
         for mine, theirs in zip(opened.search(queries(20), 30), index.search(queries(20), 30), strict=True):
             np.testing.assert_array_equal(mine, theirs)
         assert path.read_bytes() == before
+
+    @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
+    def test_an_opened_index_is_mapped_not_read(self, index, tmp_path):
+        path = tmp_path / "index"
+        index.save(path)
+        assert str(path) not in maps()
+        opened = self.reopen(path)
+        opened.search(queries(5), 30)
+        assert str(path) in maps()
+
+    def test_another_thoroughness_leaves_the_index_as_it_was(self, index):
+        asked = queries(10)
+        before = index.search(asked, 20)[1]
+        thin = index.searching(IndexSettings(probes=1, breadth=1, refine=1))
+        assert (thin.size, thin.kind) == (index.size, index.kind)
+        thin.search(asked, 20)
+        np.testing.assert_array_equal(index.search(asked, 20)[1], before)
 
     def test_threads_search_side_by_side(self, index):
         asked = queries(40)

@@ -16,6 +16,7 @@ from models.export.interest_labels import write_interest_labels
 from models.plan import Plan
 from retrieval.clusters import fit_clusters
 from retrieval.index import IndexSettings, build_index
+from retrieval.index_card import IndexCard, Recall
 from retrieval.lexical import build_lexical
 from retrieval.neighbours import build_neighbours
 from retrieval.snapshot import build_snapshot
@@ -96,7 +97,9 @@ def _write_retrieval(folder: Path, world: World, count: int) -> None:
     np.save(folder / artifacts.SNAPSHOT_CLUSTERS, snapshot.clusters)
     np.save(folder / artifacts.SNAPSHOT_WEIGHTS, snapshot.weights)
     np.save(folder / artifacts.SNAPSHOT_CENTROIDS, snapshot.centroids)
-    build_index(world.vectors, IndexSettings("flat"), seed=1).save(folder / artifacts.INDEX)
+    index = build_index(world.vectors, IndexSettings("flat"), seed=1)
+    index.save(folder / artifacts.INDEX)
+    IndexCard.of(index, IndexSettings("flat"), Recall(0.95, 1.0, queries=USERS), SCHEMA.hash).write(folder)
     titles = [record["title"] for record in world.records]
     build_lexical(folder / artifacts.LEXICAL, titles, [" ".join(r["genres"]) for r in world.records])
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from retrieval import exact
-from retrieval.exact import exact_search, index_recall, sampled_recall
+from retrieval.exact import best_scores, exact_search, index_recall, recalls
 from retrieval.index import IndexSettings, build_index
 
 
@@ -63,17 +63,18 @@ def test_nothing_to_ask_has_no_recall():
         index_recall(Finds([[0]]), np.ones((1, 2), np.float32), np.zeros((0, 2), np.float32), 1)
 
 
-def test_a_sample_is_bounded_and_spread_and_nobody_has_no_recall():
-    vectors = np.eye(4, dtype=np.float32)
-    asked = []
+@pytest.mark.parametrize("block", [7, 64, 1 << 16])
+def test_the_quick_scores_are_those_of_the_exact_search(monkeypatch, block):
+    monkeypatch.setattr(exact, "_BLOCK", block)
+    rng = np.random.default_rng(0)
+    vectors, queries = (rng.normal(size=(count, 5)).astype(np.float32) for count in (200, 30))
+    for k in (1, 20, 200, 300):
+        np.testing.assert_allclose(
+            best_scores(vectors, queries, k), exact_search(vectors, queries, k)[0], rtol=1e-5, atol=1e-5
+        )
 
-    class Notes(Finds):
-        def search(self, queries, k):
-            asked.append(queries)
-            return super().search(queries, k)
 
-    users = np.random.default_rng(0).normal(size=(1200, 4)).astype(np.float32)
-    assert sampled_recall(Notes(np.tile(np.arange(4), (500, 1)), 4), vectors, users) == 1.0
-    assert asked[0].shape == (500, 4)
-    np.testing.assert_array_equal(asked[0][[0, -1]], users[[0, -1]])
-    assert np.isnan(sampled_recall(Finds([[0]]), vectors, users[:0]))
+def test_a_recall_per_query():
+    vectors = np.diag(np.arange(10, 0, -1)).astype(np.float32)
+    index = Finds([[0, 1, 2, 3], [0, 9, 1, -1]])
+    np.testing.assert_array_equal(recalls(index, vectors, np.ones((2, 10), np.float32), 4), [1.0, 0.5])

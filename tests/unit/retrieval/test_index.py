@@ -1,17 +1,20 @@
 import threading
+from dataclasses import replace
 
 import faiss
 import numpy as np
 import pytest
 
 from models.artifacts import BundleError
-from retrieval.index import IndexSettings, build_index, open_index
+from retrieval.cells import centres
+from retrieval.exact import index_recall
+from retrieval.index import KINDS, IndexSettings, build_index, open_index
 from retrieval.threads import bound_threads
 
 VECTORS = np.random.default_rng(0).normal(size=(300, 9)).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+@pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.99])
 def test_a_file_cut_short_is_refused_by_name(tmp_path, kind, keep):
     path = tmp_path / "index.faiss"
@@ -37,20 +40,106 @@ def test_vectors_that_are_not_finite_are_refused():
         build_index(np.full((3, 2), np.nan, np.float32), IndexSettings("flat"), seed=0)
 
 
-def test_probes_and_breadth_survive_the_file(tmp_path):
+def asked() -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(40, 9)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("built", "thorough"),
+    [
+        (IndexSettings("ivf", lists=30, probes=1), {"probes": 30}),
+        (IndexSettings("sq8", lists=30, probes=1), {"probes": 30}),
+        (IndexSettings("ivfpq", lists=30, probes=1, refine=4), {"probes": 30}),
+        (IndexSettings("ivfpq", lists=2, probes=2, refine=1, code_bytes=1), {"refine": 20}),
+        (IndexSettings("hnsw", links=4, effort=8, breadth=1), {"breadth": 200}),
+    ],
+)
+def test_how_thorough_a_search_is_can_be_said_at_the_opening(tmp_path, built, thorough):
     path = tmp_path / "index"
-    build_index(VECTORS, IndexSettings("ivf", lists=20, probes=7), seed=0).save(path)
-    assert open_index(path)._index.nprobe == 7
+    build_index(VECTORS, built, seed=0).save(path)
+    as_built = index_recall(open_index(path), VECTORS, asked(), 10)
+    better = index_recall(open_index(path, replace(built, **thorough)), VECTORS, asked(), 10)
+    assert as_built < 0.9
+    assert better > as_built + 0.05
 
 
-def test_the_bound_holds_in_the_thread_that_asked():
-    found: list[int] = []
+def test_auto_scans_a_few_and_has_cells_for_many():
+    assert IndexSettings().resolved(20_000).kind == "flat"
+    assert IndexSettings().resolved(20_001).kind == "ivf"
+    assert IndexSettings("sq8").resolved(10).kind == "sq8"
 
-    def ask() -> None:
-        bound_threads(1)
-        found.append(faiss.omp_get_max_threads())
 
-    thread = threading.Thread(target=ask)
+def test_settings_survive_json():
+    settings = IndexSettings("hnsw", links=7, breadth=9)
+    assert IndexSettings.from_json(settings.to_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"probe": 3}, "probe"),
+        ({"probes": -1}, "probes is -1"),
+        ({"probes": True}, "True"),
+        ({"kind": 3}, "kind"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(raw, words):
+    with pytest.raises(ValueError, match=words):
+        IndexSettings.from_json(raw)
+
+
+@pytest.mark.parametrize(
+    ("clusters", "lists", "cells"),
+    [(17, 0, 17), (7, 0, 7), (21, 0, 21), (6, 0, 17), (22, 0, 17), (5, 5, 5), (17, 5, 5)],
+)
+def test_clusters_become_cells_where_their_number_suits(clusters, lists, cells):
+    """sqrt(300) is 17.3: 0.4 to 1.25 times as many suit, or just as many as are asked for."""
+    centroids = np.random.default_rng(2).normal(size=(clusters, 8)).astype(np.float32)
+    found = centres(VECTORS, lists, 0, centroids)
+    assert found.shape == (cells, 9)
+    shared = clusters == cells
+    assert np.array_equal(found[:clusters, :-1], centroids) == shared
+    assert (found[:, -1] == 0).all() == shared
+
+
+def in_thread(work):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(work()))
     thread.start()
     thread.join()
-    assert found == [1]
+    return found[0]
+
+
+@pytest.fixture
+def many_threads():
+    """The main thread may use three, whatever the machine or the environment says."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)
+    yield
+    faiss.omp_set_num_threads(before)
+
+
+def test_a_bound_that_the_main_thread_sets_does_not_reach_a_worker(many_threads):
+    """Why every search bounds the thread it runs in: FAISS's own setting is per calling thread."""
+    in_thread(lambda: faiss.omp_set_num_threads(2))
+    assert faiss.omp_get_max_threads() == 3
+    faiss.omp_set_num_threads(7)
+    assert in_thread(faiss.omp_get_max_threads) != 7
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_search_bounds_the_worker_that_it_runs_in(many_threads, kind):
+    index = build_index(VECTORS, IndexSettings(kind), seed=0, threads=1)
+
+    def work() -> tuple[int, int]:
+        faiss.omp_set_num_threads(4)
+        before = faiss.omp_get_max_threads()
+        index.search(asked(), 5)
+        return before, faiss.omp_get_max_threads()
+
+    assert in_thread(work) == (4, 1)
+
+
+def test_a_new_worker_is_bounded_though_another_was_before():
+    for count in (1, 2, 1):
+        assert in_thread(lambda count=count: (bound_threads(count), faiss.omp_get_max_threads())[1]) == count

@@ -11,6 +11,7 @@ import pytest
 from models import artifacts
 from models.artifacts import write_json
 from retrieval.index import IndexSettings, build_index
+from retrieval.index_card import Recall
 from retrieval.snapshot import Snapshot
 from service.bundle import Bundle
 from service.check import main, recall
@@ -62,7 +63,10 @@ def test_it_says_what_is_in_a_bundle(folder: Path, capsys: pytest.CaptureFixture
 
 def test_recall_is_measured_when_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(folder), "--recall"]) == 0
-    assert f"recall@100       1.0000 of exact search, over {USERS} users" in capsys.readouterr().out
+    said = lines(capsys.readouterr().out)["recall@200"]
+    assert re.fullmatch(
+        rf"1\.0000 of exact search, 0\.95 stated, over \d+ queries of {USERS} users of .*", said
+    )
 
 
 def test_an_index_that_misses_items_shows_in_the_recall(folder: Path) -> None:
@@ -70,7 +74,8 @@ def test_an_index_that_misses_items_shows_in_the_recall(folder: Path) -> None:
     poor = build_index(
         np.ascontiguousarray(bundle.item_vectors), IndexSettings("ivf", lists=20, probes=1), seed=1
     )
-    value = float(recall(replace(bundle, index=poor))[1].split()[0])
+    few = bundle.index_card.with_recall(Recall(0.95, k=5))
+    value = float(recall(replace(bundle, index=poor, index_card=few))[1].split()[0])
     assert 0.0 < value < 0.9
 
 

@@ -1,0 +1,1 @@
+"""Offline: builds and tunes the vector index of a training run or of a bundle."""

@@ -1,0 +1,65 @@
+"""Which index, and how thorough it is: what is built, and what can still be changed at the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+METRIC = "inner_product"
+"""How vectors are compared, everywhere."""
+SMALL = 20_000
+"""Up to so many vectors, "auto" scans them all: no index is worth its upkeep there."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """How an index is built, then how it is searched; each key concerns some kinds only.
+
+    kind        "flat", "ivf", "hnsw", "ivfpq", "sq8"; "auto" = flat up to 20,000 vectors, then ivf
+    lists       ivf, ivfpq, sq8: cells; 0 = the clusters if their number suits, else sqrt(m)
+    links       hnsw: edges per vector           effort      hnsw: candidates held while building
+    code_bytes  ivfpq: bytes of a code; 0 = half the dimension
+
+    At the search, stored beside the index and free to change without building it again:
+    probes      ivf, ivfpq, sq8: cells that a query reads
+    breadth     hnsw: candidates held while searching
+    refine      ivfpq: times k candidates by code are scored exactly
+
+    The defaults are the measured ones of docs/adr/0009.
+    """
+
+    kind: str = "auto"
+    lists: int = 0
+    probes: int = 32
+    links: int = 32
+    effort: int = 80
+    breadth: int = 128
+    code_bytes: int = 0
+    refine: int = 4
+
+    def resolved(self, size: int) -> IndexSettings:
+        """The settings with "auto" replaced by a kind, for `size` vectors."""
+        if self.kind != "auto":
+            return self
+        return replace(self, kind="flat" if size <= SMALL else "ivf")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> IndexSettings:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: a key is unknown, or a value is no whole number from 0 up.
+        """
+        known = {each.name for each in fields(cls)}
+        if unknown := sorted(set(raw) - known):
+            raise ValueError(f"unknown index settings {unknown}; known are {sorted(known)}")
+        for name, value in raw.items():
+            right = isinstance(value, str) if name == "kind" else type(value) is int and value >= 0
+            if not right:
+                raise ValueError(f"index setting {name} is {value!r}")
+        return cls(**raw)
