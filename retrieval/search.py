@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from retrieval.distinct import representatives
 from retrieval.index import VectorIndex
-from retrieval.interests import Interests
+from retrieval.interests import OWN, Interests
 from retrieval.order import descending
 
 Rows = NDArray[np.int32]
@@ -33,24 +33,31 @@ def retrieve(index: VectorIndex, interests: Interests) -> Retrieved:
 
     Items enter in the order of rank / slots of the list that they are in, so every interest fills its own
     slots first and overlaps are made up by all in proportion. An item's score is the best of the lists that
-    have it, its interest the one that brought it in.
+    have it. Its interest is the cluster that has it highest within its own slots, for that says most; without
+    any, the one that brought it in (our choice).
     """
     wanted = int(interests.slots.sum())
     active = np.flatnonzero(interests.slots > 0).astype(np.int32)
     if wanted == 0 or index.size == 0:
         return Retrieved(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int32))
     queries, slots = interests.queries[active], interests.slots[active]
+    telling = interests.clusters[active] != OWN
     limit = min(wanted, index.size)
     depth = min(int(slots.max() * _HEADROOM) + 1, limit)
-    found = _union(*index.search(queries, depth), slots, wanted, index.size)
+    found = _union(*index.search(queries, depth), slots, telling, wanted, index.size)
     if len(found.rows) < limit and depth < limit:
-        found = _union(*index.search(queries, limit), slots, wanted, index.size)
+        found = _union(*index.search(queries, limit), slots, telling, wanted, index.size)
     order = descending(found.scores, found.rows)
     return Retrieved(found.rows[order], found.scores[order], active[found.interest[order]])
 
 
-def _union(scores: Floats, rows: Rows, slots: Rows, wanted: int, items: int) -> Retrieved:
-    """The first `wanted` distinct items of the lists [q, k], interleaved in proportion to `slots` [q]."""
+def _union(
+    scores: Floats, rows: Rows, slots: Rows, telling: NDArray[np.bool_], wanted: int, items: int
+) -> Retrieved:
+    """The first `wanted` distinct items of the lists [q, k], interleaved in proportion to `slots` [q].
+
+    `telling` [q] are the lists that an item is named after, if it is within their slots.
+    """
     depth = rows.shape[1]
     turn = np.arange(1, depth + 1, dtype=np.float32) / slots[:, None].astype(np.float32)
     order = np.argsort(turn, axis=None, kind="stable")
@@ -60,4 +67,8 @@ def _union(scores: Floats, rows: Rows, slots: Rows, wanted: int, items: int) -> 
     best = flat_scores.copy()
     np.maximum.at(best, leader, flat_scores)
     first = np.flatnonzero(leader == np.arange(len(leader), dtype=np.int32))[:wanted]
-    return Retrieved(flat_rows[first], best[first], (order[first] // depth).astype(np.int32))
+    named = (order // depth).astype(np.int32)
+    # Backwards, so that of several lists the one with the earliest turn is written last.
+    sure = np.flatnonzero(telling[named] & (turn.ravel()[order] <= 1.0))[::-1]
+    named[leader[sure]] = named[sure]
+    return Retrieved(flat_rows[first], best[first], named[first])

@@ -54,6 +54,7 @@ class Exported:
     created: Longs
     centroids: Floats
     assignment: Rows
+    cluster_sizes: Longs
     popularity: Floats
     popular: Rows
     newest: Rows
@@ -168,6 +169,10 @@ class Catalogue:
             clusters[late] = (directions @ self.exported.centroids.T).argmax(axis=1)
         return np.where(rows >= 0, clusters, np.int32(-1)).astype(np.int32)
 
+    def count_in(self, clusters: Rows) -> int:
+        """How many items of the bundle are in these clusters."""
+        return int(self.exported.cluster_sizes[clusters].sum())
+
     @cached_property
     def rules(self) -> Rules:
         """The filter language over this snapshot."""
@@ -240,6 +245,7 @@ def _derive(bundle: Bundle) -> Exported:
         created=created,
         centroids=bundle.centroids,
         assignment=bundle.assignment,
+        cluster_sizes=np.bincount(bundle.assignment, minlength=len(bundle.centroids)),
         popularity=bundle.popularity,
         popular=np.argsort(-bundle.popularity, axis=1, kind="stable").astype(np.int32),
         newest=np.argsort(-created, kind="stable")[:NEWEST].astype(np.int32),

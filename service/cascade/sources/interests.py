@@ -23,7 +23,7 @@ MOST_MORE = 10
 """With a wider rule the index is asked for at most this many times more."""
 _NEW_SHARE = 0.1
 _DEEPER = 4
-"""Where what is muted fills the list, it is asked for once more, so many times longer (our choice)."""
+"""Where what is muted fills even twice the list, it is asked for so many times more (our choice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,12 @@ class InterestSearch:
         interests = query.state.interests
         assert interests is not None
         wanted = self.size + len(barred(query))
-        found = self._able(query, interests, wanted)
+        if not query.hides_muted:
+            return self._able(query, interests, wanted)
         # The own vector still points to what is muted, and every query leans to the own vector.
-        if query.hides_muted and len(found) < self.size:
+        muted = self.catalogue.count_in(query.preferences.muted)
+        found = self._able(query, interests, wanted + min(muted, wanted))
+        if len(found) < self.size and muted > wanted:
             found = self._able(query, interests, wanted * _DEEPER)
         return found
 

@@ -48,6 +48,18 @@ def test_every_interest_keeps_its_slots_and_scores_are_the_best_query(slots, see
     assert (found.scores >= brought - 1e-5).all()
 
 
+def test_an_item_is_named_after_a_cluster_that_has_it_rather_than_after_the_own_vector():
+    asked = queries(3)
+    asked[1] = asked[0]
+    found = retrieve(INDEX, interests(asked, [40, 10, 5]))
+    named = dict(zip(found.rows.tolist(), found.interest.tolist(), strict=True))
+    by_own = np.argsort(-(ITEMS @ asked[0])).tolist()
+    other = np.argsort(-(ITEMS @ asked[2])).tolist()
+    assert {named[row] for row in by_own[:10] if row not in other[:5]} == {1}
+    assert {named[row] for row in by_own[10:20] if row not in other[:5]} == {0}
+    assert named[other[0]] == 2
+
+
 def test_equal_queries_are_backfilled_by_a_deeper_search():
     asked = np.repeat(queries(1), 4, axis=0)
     found = retrieve(INDEX, interests(asked, [10, 10, 10, 10]))

@@ -110,15 +110,16 @@ def test_every_muted_candidate_is_accounted_for(engine: Engine) -> None:
     assert gone == []
 
 
-def test_the_search_looks_deeper_where_what_is_muted_fills_it(engine: Engine) -> None:
-    source = InterestSearch(engine.bundle.index, engine.catalogue, 20)
+@pytest.mark.parametrize("size", [1, 3, 10, 20])
+def test_the_search_looks_deeper_where_what_is_muted_fills_it(engine: Engine, size: int) -> None:
+    source = InterestSearch(engine.bundle.index, engine.catalogue, size)
     plain, muted = hydrated(engine), hydrated(engine, wish("mute", 1, 2, 6))
     assert muted.state.interests is not None
     assert plain.state.interests is not None
     first = np.argsort(-(engine.bundle.item_vectors @ plain.state.interests.queries[0]))[:20]
     assert (engine.bundle.assignment[first] == engine.bundle.assignment[2]).mean() > 0.8
     batch = source.fetch(muted)
-    assert len(batch) >= 20
+    assert len(batch) >= size
     assert engine.bundle.assignment[2] not in engine.bundle.assignment[batch.rows]
 
 
