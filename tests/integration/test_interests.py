@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from retrieval.interests import InterestModel
 from tests.integration.test_bad_input import refused
 from tests.support.live_service import ids, live_service, row_of
 from tests.support.tiny_bundle import write_tiny_bundle
@@ -253,6 +254,27 @@ def test_a_mute_holds_for_items_that_come_later(client: httpx.Client) -> None:
     change(client, "m9", horror, "mute")
     assert "tomorrow" not in ids(client.post("/v1/recommend", json=body))
     client.delete("/v1/items/tomorrow")
+
+
+def test_a_mute_holds_even_where_the_interest_model_fails(
+    bundles: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with live_service(bundles=bundles, redis_url=redis_url, redis_prefix="interests-broken") as client:
+        likes(client, "b1", 2, 6, 10, 14)
+        horror = of_taste(client, HORROR)
+        change(client, "b1", horror, "mute")
+
+        def broken(*_: Any, **__: Any) -> None:
+            raise RuntimeError("broken")
+
+        monkeypatch.setattr(InterestModel, "interests", broken)
+        answer = client.post("/v1/recommend", json={"user_id": "b1", "count": 60})
+        assert "user_interests" in answer.json()["degraded"]
+        shown = ids(answer)
+        assert len(shown) > 5
+        assert len([item for item in shown if _taste(item) == HORROR]) <= 2
+        assert {item["interest"] for item in answer.json()["items"]} == {None}
+        assert refused(client.get(path("b1")), 503)["code"] == "part-unavailable"
 
 
 def test_a_preference_survives_a_bundle_of_another_clustering(tmp_path: Path, redis_url: str) -> None:
