@@ -25,3 +25,18 @@ def top_mask(block: Floats, k: int) -> NDArray[np.bool_]:
     room = k - above.sum(axis=1, keepdims=True)
     chosen: NDArray[np.bool_] = above | (level & (np.cumsum(level, axis=1) <= room))
     return chosen
+
+
+def best_rows(block: Floats, k: int) -> Rows:
+    """The best `k` columns of each row of `block` [b, m], best first: [b, min(k, m)].
+
+    Ties by lowest column; -1 past the finite values.
+    """
+    chosen = top_mask(block, k)
+    owner, column = np.nonzero(chosen)
+    order = np.lexsort((column, -block[owner, column], owner))
+    owner, column = owner[order], column[order]
+    rows = np.full((len(block), min(k, block.shape[1])), -1, np.int32)
+    place = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    rows[owner, place] = column
+    return rows

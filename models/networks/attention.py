@@ -35,6 +35,8 @@ def join_heads(x: Tensor) -> Tensor:
 class CausalStack(nn.Module):
     """`layers` blocks one after the other; a block is `(x [B, T, d], readable, apart) -> [B, T, d]`."""
 
+    ordered = True
+
     def __init__(
         self,
         block: Callable[[int, int, int, float], nn.Module],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -16,13 +16,23 @@ class SequenceEncoder(Protocol):
     mask.
 
     A position before the first event yields finite values that nobody reads; padding on the left never
-    changes the value at a real position.
+    changes the value at a real position. One that is not `ordered` is a `SetEncoder`, too.
     """
+
+    ordered: bool
 
     def __init__(self, dim: int, layers: int, heads: int, length: int, dropout: float) -> None: ...
 
     def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
         """Encode."""
+
+
+@runtime_checkable
+class SetEncoder(Protocol):
+    """An encoder of events without order; training asks it for each event from all the others."""
+
+    def others(self, x: Tensor, mask: Tensor) -> Tensor:
+        """At each place the encoding of all other events of the row: [B, T, d]."""
 
 
 ENCODERS: dict[str, type[SequenceEncoder]] = {

@@ -16,6 +16,9 @@ class EventInput(nn.Module):
     def __init__(self, schema: Schema, item_dim: int, dim: int, spans: int, dropout: float) -> None:
         super().__init__()
         self.item = nn.Linear(item_dim, dim)
+        # Start from what the item is: a history is then close to the items it holds from the first step on.
+        nn.init.eye_(self.item.weight)
+        nn.init.zeros_(self.item.bias)
         # Unit vectors have components of size d^-1/2: bring them to the scale of one before they are mixed.
         self.scale = dim**0.5
         self.kind = nn.Embedding(len(schema.event_kinds) + 1, dim)

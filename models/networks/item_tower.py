@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import scipy.sparse
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.encode import total_size, total_width
+from models.networks.sparse import SparseMatrix, token_bags
 from models.schema import Schema
 
 ITEM_SPREAD = 0.05
@@ -14,16 +16,28 @@ CONTENT_SPREAD = 0.02
 
 
 class ItemTower(nn.Module):
-    """Shapes: n items, W content tokens, d dimension.
+    """Shapes: n items, m of them known to training, W content tokens, d dimension.
 
     vector = normalise(id embedding + content), bias = id bias + content bias; the row [vector, bias] is what
     the index holds, so that popularity is not lost to the normalisation (our choice). In training the id is
     dropped at random with `id_dropout`, so that content alone can place a new item.
+
+    With a `graph` [m, m] (rows that sum to 1) and a share, an item's id embedding is mixed with those of its
+    neighbours before all that: one step of graph propagation (LightGCN's idea, arXiv 2002.02126, on an
+    item-to-item graph).
     """
 
     tokens: Tensor
 
-    def __init__(self, schema: Schema, tokens: Tensor, dim: int, id_dropout: float) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        tokens: Tensor,
+        dim: int,
+        id_dropout: float,
+        graph: scipy.sparse.csr_matrix | None = None,
+        graph_share: float = 0.0,
+    ) -> None:
         super().__init__()
         self.widths = [field.width for field in schema.item_fields] or [total_width(schema.item_fields)]
         self.dim = dim
@@ -39,30 +53,58 @@ class ItemTower(nn.Module):
         nn.init.zeros_(self.content.weight[0])
         nn.init.zeros_(self.content_bias.weight)
         nn.init.zeros_(self.content_bias.bias)
+        self._bags = SparseMatrix(token_bags(tokens.numpy(), self.widths, len(self.content.weight)))
+        self._graph = None if graph is None or graph_share == 0 else _mixing(graph, graph_share)
 
     def all(self) -> Tensor:
         """Every item of the catalogue: [m, d + 1]."""
-        identity, bias = self.id.weight, self.id_bias.weight
+        identity, bias = self.identities(), self.id_bias.weight
         if self.training and self.id_dropout > 0:
             keep = (torch.rand_like(bias) >= self.id_dropout).float()
             identity, bias = identity * keep, bias * keep
-        return self._join(identity, bias, self.tokens)
+        return self._join(identity, bias, self._bags @ self.content.weight)
+
+    def identities(self) -> Tensor:
+        """What an item is beside its content, after the propagation: [m, d]."""
+        return self.id.weight if self._graph is None else self._graph @ self.id.weight
+
+    def settle(self, known: Tensor) -> None:
+        """After training: make the propagation part of the id embeddings, so that there is no graph any more.
+
+        Items that are not `known` [m] to training have only content from then on, as `new` ones: nothing has
+        moved their id from its random start but being taken for a negative.
+        """
+        with torch.no_grad():
+            self.id.weight.copy_(self.identities() * known[:, None])
+            self.id_bias.weight.mul_(known[:, None])
+        self._graph = None
+
+    def view(self, tokens: Tensor, keep: Tensor) -> Tensor:
+        """Unit vectors of `tokens` [n, W] from the fields where `keep` [F] is 1: [n, d], 0 without any."""
+        return F.normalize(self._content(tokens, keep), dim=-1)
 
     def new(self, tokens: Tensor) -> Tensor:
         """Items that training never saw, from `tokens` [n, W] alone: [n, d + 1]."""
         identity = torch.zeros(1, self.id.embedding_dim, device=tokens.device)
-        return self._join(identity, torch.zeros(1, 1), tokens)
+        return self._join(identity, torch.zeros(1, 1), self._content(tokens))
 
-    def _join(self, identity: Tensor, bias: Tensor, tokens: Tensor) -> Tensor:
-        content = self._content(tokens)
+    def _join(self, identity: Tensor, bias: Tensor, content: Tensor) -> Tensor:
         vector = F.normalize(identity + content, dim=-1)
         return torch.cat([vector, bias + self.content_bias(content)], dim=-1)
 
-    def _content(self, tokens: Tensor) -> Tensor:
-        """Sum over fields of the mean over a field's tokens: [n, d]."""
+    def _content(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Sum over the fields kept of the mean over a field's tokens, as the bags of `all` do it: [n, d]."""
         parts = []
         for field in tokens.split(self.widths, dim=1):
             present = (field > 0).unsqueeze(-1)
             total = (self.content(field) * present).sum(1)
             parts.append(total / present.sum(1).clamp(min=1))
-        return torch.stack(parts).sum(0)
+        fields = torch.stack(parts)
+        return fields.sum(0) if keep is None else (fields * keep[:, None, None]).sum(0)
+
+
+def _mixing(graph: scipy.sparse.csr_matrix, share: float) -> SparseMatrix:
+    """(1 - share) I + share G; an item without neighbours keeps all of itself."""
+    linked = share * (graph.getnnz(axis=1) > 0)
+    own = scipy.sparse.diags(1.0 - linked)
+    return SparseMatrix((own + share * graph).tocsr())

@@ -1,23 +1,46 @@
-"""Mean encoder: the running mean of a learned map of the events, for data without order."""
+"""Mean encoder: a learned weighted mean of the events, for data without order."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
 class MeanEncoder(nn.Module):
-    """Causal mean of W x over the events so far, then a residual layer; `layers` and `heads` are not used."""
+    """mean_j of w_j x_j with w = exp(a . x), then a residual layer that starts near 0 (our choice).
+
+    It reads a set: training asks it for each event from all others (`others`), not for the next one. `layers`
+    and `heads` are not used.
+    """
+
+    ordered = False
 
     def __init__(self, dim: int, layers: int, heads: int, length: int, dropout: float) -> None:
         super().__init__()
         self.length = length
+        self.weight = nn.Linear(dim, 1, bias=False)
         self.inward = nn.Linear(dim, dim)
         self.outward = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.weight.weight)
+        nn.init.normal_(self.outward.weight, std=0.01)
+        nn.init.zeros_(self.outward.bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Encode x [B, T, d] under mask [B, T]."""
-        present = mask.unsqueeze(-1).to(x.dtype)
-        mean = (self.inward(x) * present).cumsum(1) / present.cumsum(1).clamp(min=1)
-        encoded: Tensor = mean + self.dropout(self.outward(nn.functional.gelu(mean)))
+        """The mean of the events so far: [B, T, d] under mask [B, T]."""
+        weight, weighted = self._weighted(x, mask)
+        return self._refined(weighted.cumsum(1), weight.cumsum(1))
+
+    def others(self, x: Tensor, mask: Tensor) -> Tensor:
+        """At each place the mean of all other events of the row: [B, T, d] under mask [B, T]."""
+        weight, weighted = self._weighted(x, mask)
+        return self._refined(weighted.sum(1, keepdim=True) - weighted, weight.sum(1, keepdim=True) - weight)
+
+    def _weighted(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        weight = torch.exp(self.dropout(self.weight(x)).clamp(-10, 10)) * mask.unsqueeze(-1)
+        return weight, weight * x
+
+    def _refined(self, total: Tensor, weight: Tensor) -> Tensor:
+        mean = total / weight.clamp(min=1e-6)
+        encoded: Tensor = mean + self.dropout(self.outward(nn.functional.gelu(self.inward(mean))))
         return encoded

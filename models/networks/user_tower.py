@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.encoders import ENCODERS
+from models.networks.encoders import ENCODERS, SetEncoder
 from models.networks.event_input import EventInput
 from models.networks.profile import Profile
 from models.schema import Schema
@@ -37,10 +37,21 @@ class UserTower(nn.Module):
         self.start = nn.Parameter(torch.zeros(dim))
         nn.init.normal_(self.start, std=dim**-0.5)
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the encoder reads a sequence, and so learns the next event, or a set."""
+        return self.encoder.ordered
+
     def positions(self, events: Tensor, kind: Tensor, gap: Tensor, mask: Tensor, profile: Tensor) -> Tensor:
-        """One query per prefix of the history, for training: [B, T, d + 1]."""
+        """One query per prefix of the history, the place's own event included: [B, T, d + 1]."""
         x = self.encoder(self.event(events, kind, gap) * mask.unsqueeze(-1), mask)
         return self._query(self.norm(x), mask, profile)
+
+    def others(self, events: Tensor, kind: Tensor, gap: Tensor, mask: Tensor, profile: Tensor) -> Tensor:
+        """Of a set, one query per place from all other events: [B, T, d + 1]."""
+        assert isinstance(self.encoder, SetEncoder)
+        x = self.encoder.others(self.event(events, kind, gap) * mask.unsqueeze(-1), mask)
+        return self._query(self.norm(x), mask & (mask.sum(1, keepdim=True) > 1), profile)
 
     def forward(self, events: Tensor, kind: Tensor, gap: Tensor, mask: Tensor, profile: Tensor) -> Tensor:
         """The query after the newest event, also for an empty history: [B, d + 1]."""

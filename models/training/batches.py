@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from models.encode import History
 
 CLIP = 5.0
+_SEQUENCES = ("rows", "kind", "gap", "age", "recent", "mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class Batch:
         """The rows at `index`."""
         return Batch(*(getattr(self, name)[index] for name in self.__slots__))
 
+    def shortened(self, start: int) -> Batch:
+        """Columns from `start` on."""
+        return replace(self, **{name: getattr(self, name)[:, start:] for name in _SEQUENCES})
+
     def events(self, table: Tensor) -> Tensor:
         """Item vectors of the events, 0 at pads: [B, T, d + 1]."""
         return F.embedding(self.rows, table) * self.mask.unsqueeze(-1)
@@ -58,6 +63,23 @@ def shuffled(count: int, size: int, generator: torch.Generator, at_most: int | N
     """One epoch's batches of indices: a random order of `count`, cut to `at_most`."""
     order = torch.randperm(count, generator=generator)[: at_most or count]
     return list(order.split(size))
+
+
+def first_used(used: Tensor) -> int:
+    """The first column of `used` [B, T] that is true anywhere; the last one if none is."""
+    columns = used.any(0)
+    return int(columns.to(torch.int64).argmax()) if bool(columns.any()) else used.shape[1] - 1
+
+
+def by_length(lengths: Tensor, size: int, generator: torch.Generator, pool: int = 20) -> list[Tensor]:
+    """One epoch's batches in which histories are about equally long, so that little of a batch is padding.
+
+    The order is random; within each `pool` batches of it indices are sorted by length, then batches mixed.
+    """
+    batches: list[Tensor] = []
+    for part in torch.randperm(len(lengths), generator=generator).split(size * pool):
+        batches.extend(part[lengths[part].argsort(stable=True)].split(size))
+    return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
 
 
 def in_blocks(count: int, size: int) -> Iterator[slice]:

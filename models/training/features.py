@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from models.data.columns import Dataset
 from models.encode import encode_records
 from models.schema import Schema
 from models.training.batches import Batch
-from models.training.timeline import Requests, Timeline
+from models.training.timeline import Requests, Timeline, Windows
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,8 @@ class Features:
     def batch(self, requests: Requests) -> Batch:
         """Histories and profiles of requests, as tensors."""
         return Batch.of(self.timeline.histories(self.schema, requests), self.profiles[requests.user])
+
+    def windows(self, events: NDArray[np.integer[Any]], *, ordered: bool) -> Windows:
+        """What towers train on: sequences with the next item to find, or sets with each from the others."""
+        cut = self.timeline.windows if ordered else self.timeline.sets
+        return cut(self.schema, events)

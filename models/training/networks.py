@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
@@ -63,9 +64,16 @@ class Networks:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
-def item_tower(schema: Schema, tokens: NDArray[np.int64], dim: int, id_dropout: float) -> ItemTower:
-    """An item tower of `dim` over content `tokens` [m, W]."""
-    return ItemTower(schema, torch.from_numpy(tokens), dim, id_dropout)
+def item_tower(
+    schema: Schema,
+    tokens: NDArray[np.int64],
+    dim: int,
+    id_dropout: float,
+    graph: scipy.sparse.csr_matrix | None = None,
+    graph_share: float = 0.0,
+) -> ItemTower:
+    """An item tower of `dim` over content `tokens` [m, W]; the graph [m, m] is needed for training only."""
+    return ItemTower(schema, torch.from_numpy(tokens), dim, id_dropout, graph, graph_share)
 
 
 def user_tower(schema: Schema, own: TowerConfig) -> UserTower:

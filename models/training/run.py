@@ -69,11 +69,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         ValueError: the data set is too small for the protocol.
     """
     check_names(config)
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
-    # Nothing here reads memory before writing it, and the fill costs a tenth of a step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.manual_seed(config.seed)
+    deterministic(config.threads, config.seed)
     seconds: dict[str, float] = {}
     split, early, late = cut(dataset, config.split)
     schema = build_schema(dataset, split.train, history_length=config.history_length)
@@ -132,6 +128,15 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         metrics,
         seconds,
     )
+
+
+def deterministic(threads: int, seed: int) -> None:
+    """Let torch use so many threads, and give the same numbers each time."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory before writing it, and the fill costs a tenth of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.manual_seed(seed)
 
 
 def cut(dataset: Dataset, config: SplitConfig) -> tuple[Split, NDArray[np.int64], NDArray[np.int64]]:

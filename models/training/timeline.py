@@ -40,11 +40,11 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """W training sequences: `user` [W], `history` [W, T], `following` [W, T] the next item, -1 at pads."""
+    """W training sequences: `user` [W], `history` [W, T], `target` [W, T] the item to find there or -1."""
 
     user: Rows
     history: History
-    following: Rows
+    target: Rows
 
 
 class Timeline:
@@ -97,42 +97,51 @@ class Timeline:
         )
 
     def windows(self, schema: Schema, events: NDArray[np.integer[Any]]) -> Windows:
-        """Sequences for training at every position.
+        """Sequences for training at every position: the target is the next item.
 
         Each user's `events` are cut into windows of T + 1, from the newest back, that overlap by a quarter,
         so that early places of a window have context. The target is -1 at a pad, and where the user has been
-        at the item before; a window without any target is left out.
+        at the item before; a window without any target is left out. The pad before a user's first event has
+        that event as target: this is how the towers learn what to show to somebody they know nothing of.
         """
         place = np.sort(self.place[events])
-        user = self.user[place]
         length = schema.history_length
-        ends, begins = [], []
-        bounds = np.flatnonzero(np.diff(user, prepend=-1, append=-1))
-        for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            end = high
-            while end - low >= 2:
-                begin = max(low, end - length - 1)
-                ends.append(end - 1)
-                begins.append(begin)
-                if begin == low:
-                    break
-                end = begin + max(length // 4, 1)
-        last = np.array(ends, np.int64)
+        begin, last = _cuts(self.user[place], length + 1, max(length // 4, 1))
         where = last[:, None] + np.arange(-length, 0)
-        mask = where >= np.array(begins, np.int64)[:, None]
+        mask = where >= begin[:, None]
+        opening = (where == begin[:, None] - 1) & self._opens(place[begin])[:, None]
+        following = place[np.clip(where + 1, 0, len(place) - 1)]
+        target = np.where((mask | opening) & self.first[following], self.item[following], -1)
+        return self._windows(schema, place, where, mask, target, place[last])
+
+    def sets(self, schema: Schema, events: NDArray[np.integer[Any]]) -> Windows:
+        """The same for encoders that read a set: windows of T that do not overlap, each event's own item the
+        target, to be found from the others."""
+        place = np.sort(self.place[events])
+        length = schema.history_length
+        begin, last = _cuts(self.user[place], length, 0)
+        where = last[:, None] + np.arange(-length + 1, 1)
+        mask = where >= begin[:, None]
+        own = place[np.maximum(where, 0)]
+        target = np.where(mask & self.first[own], self.item[own], -1)
+        return self._windows(schema, place, where, mask, target, place[last])
+
+    def _windows(
+        self, schema: Schema, place: Index, where: Index, mask: NDArray[np.bool_], target: Rows, now: Index
+    ) -> Windows:
         inputs = place[np.maximum(where, 0)]
         history = encode_histories(
-            schema,
-            self.item[inputs],
-            self.kind[inputs],
-            self.time_ms[inputs],
-            mask,
-            self.time_ms[place[last]],
+            schema, self.item[inputs], self.kind[inputs], self.time_ms[inputs], mask, self.time_ms[now]
         )
-        following = place[np.minimum(np.maximum(where + 1, 0), len(place) - 1)]
-        target = np.where(mask & self.first[following], self.item[following], -1).astype(np.int32)
         useful = np.flatnonzero((target >= 0).any(axis=1))
-        return Windows(user[last][useful], history.at(useful), target[useful])
+        return Windows(
+            self.user[now][useful], history.at(useful), target[useful].astype(np.int32, copy=False)
+        )
+
+    def _opens(self, place: Index) -> NDArray[np.bool_]:
+        """Which places are their user's first event."""
+        opens: NDArray[np.bool_] = place == self.start[self.user[place]]
+        return opens
 
     def seen(self, requests: Requests) -> list[Rows]:
         """Items of each whole history, in order of time."""
@@ -140,6 +149,25 @@ class Timeline:
             self.item[begin:end]
             for begin, end in zip(requests.begin.tolist(), requests.end.tolist(), strict=True)
         ]
+
+
+def _cuts(user: Rows, size: int, overlap: int) -> tuple[Index, Index]:
+    """First and last places of windows of at most `size` over runs of equal `user`, from each run's end back.
+
+    A run of one is no window.
+    """
+    begins, lasts = [], []
+    bounds = np.flatnonzero(np.diff(user, prepend=-1, append=-1))
+    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        end = high
+        while end - low >= 2:
+            begin = max(low, end - size)
+            begins.append(begin)
+            lasts.append(end - 1)
+            if begin == low:
+                break
+            end = begin + overlap
+    return np.array(begins, np.int64), np.array(lasts, np.int64)
 
 
 def newest_per_user(timeline: Timeline, events: NDArray[np.integer[Any]], count: int) -> Index:

@@ -10,15 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.data.baselines import interactions
+from models.data.splits import known_items
 from models.networks.item_tower import ItemTower
 from models.networks.user_tower import UserTower
-from models.training.batches import Batch, Schedule, fit, in_blocks, shuffled
+from models.training.batches import Batch, Schedule, by_length, first_used, fit, in_blocks
 from models.training.config import TowerConfig
 from models.training.features import Features
 from models.training.judge import Judge
 from models.training.losses import retrieval_loss
 from models.training.networks import item_tower, user_tower
+from models.training.spectral import item_graph, spectral_vectors
 from models.training.timeline import Requests
+from models.training.views import ItemViews
 
 Floats = NDArray[np.float32]
 
@@ -27,11 +31,12 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Towers:
-    """Trained towers; `best` is the validation NDCG@10 of the epoch that was kept."""
+    """Trained towers; `best` is the validation NDCG@10 of the epoch that was kept, the `epoch`-th from 1."""
 
     items: ItemTower
     users: UserTower
     best: float
+    epoch: int
 
     def item_vectors(self) -> Floats:
         """[m, d + 1]."""
@@ -59,47 +64,85 @@ def encode_users(users: UserTower, table: Tensor, batch: Batch) -> Tensor:
 def train_towers(
     features: Features, train: NDArray[np.int64], validation: Requests, config: TowerConfig, seed: int
 ) -> Towers:
-    """Train on the events `train`; keep the epoch that ranks `validation` best over the whole catalogue."""
+    """Train on the events `train`; keep the epoch that ranks `validation` best over the whole catalogue.
+
+    Without any validation request the last epoch stays.
+    """
     torch.manual_seed(seed)
-    schema, timeline = features.schema, features.timeline
-    items = item_tower(schema, features.items, config.dim, config.id_dropout)
-    users = user_tower(schema, config)
-    cut = timeline.windows(schema, train)
+    items, users = started(features, train, config, seed)
+    cut = features.windows(train, ordered=users.ordered)
     windows = Batch.of(cut.history, features.profiles[cut.user])
-    targets = torch.from_numpy(cut.following.astype(np.int64))
+    targets = torch.from_numpy(cut.target.astype(np.int64))
     frequency = torch.bincount(targets[targets >= 0], minlength=len(features.items)).float()
     loss_of = retrieval_loss(config.loss, frequency, config.negatives)
+    views = ItemViews(features.items, items.widths) if config.views_weight else None
     generator = torch.Generator().manual_seed(seed)
+    used = (targets >= 0).sum(1)
 
     def loss(index: Tensor) -> Tensor:
         items.train()
         users.train()
-        batch, target = windows.at(index), targets[index]
+        batch = windows.at(index)
+        start = first_used(batch.mask | (targets[index] >= 0))
+        batch, target = batch.shortened(start), targets[index, start:]
         table = items.all()
-        queries = users.positions(batch.events(table), batch.kind, batch.gap, batch.mask, batch.profile)
+        read = users.positions if users.ordered else users.others
+        queries = read(batch.events(table), batch.kind, batch.gap, batch.mask, batch.profile)
         real = target >= 0
-        return loss_of(queries[real], table, target[real])
+        value = loss_of(queries[real], table, target[real])
+        return value if views is None else value + config.views_weight * views.loss(items)
 
     held_out = Judge(features, validation)
-    best = (-1.0, items.state_dict(), users.state_dict())
+    best = _Kept(-1.0, 0, {}, {})
 
     def after_epoch(epoch: int) -> str:
         nonlocal best
-        towers = Towers(items, users, 0.0)
-        vectors, queries = towers.item_vectors(), towers.user_vectors(held_out.batch)
-        value = held_out.ndcg(lambda block: queries[block] @ vectors.T)
-        if value > best[0]:
-            best = (value, copy.deepcopy(items.state_dict()), copy.deepcopy(users.state_dict()))
+        value = _judged(Towers(items, users, 0.0, 0), held_out) if len(validation) else 0.0
+        if value > best.ndcg or not len(validation):
+            best = _Kept(
+                value, epoch + 1, copy.deepcopy(items.state_dict()), copy.deepcopy(users.state_dict())
+            )
         return f"validation NDCG@10 {value:.4f}"
 
     fit(
         "towers",
         [*items.parameters(), *users.parameters()],
-        Schedule(config.epochs, config.learning_rate),
-        lambda epoch: shuffled(len(windows), config.batch, generator),
+        Schedule(config.epochs, config.learning_rate, config.weight_decay),
+        lambda epoch: by_length(used, config.batch, generator),
         loss,
         after_epoch,
     )
-    items.load_state_dict(best[1])
-    users.load_state_dict(best[2])
-    return Towers(items.eval(), users.eval(), best[0])
+    items.load_state_dict(best.items)
+    users.load_state_dict(best.users)
+    items.settle(torch.from_numpy(known_items(features.dataset, train)))
+    return Towers(items.eval(), users.eval(), best.ndcg, best.epoch)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The best epoch so far, from 1, and its weights."""
+
+    ndcg: float
+    epoch: int
+    items: dict[str, Tensor]
+    users: dict[str, Tensor]
+
+
+def _judged(towers: Towers, held_out: Judge) -> float:
+    vectors, queries = towers.item_vectors(), towers.user_vectors(held_out.batch)
+    return held_out.ndcg(lambda block: queries[block] @ vectors.T)
+
+
+def started(
+    features: Features, train: NDArray[np.int64], config: TowerConfig, seed: int
+) -> tuple[ItemTower, UserTower]:
+    """Towers before training, with what the events `train` say of the items at once."""
+    seen = interactions(features.dataset, train)
+    graph = item_graph(seen, config.graph_neighbours) if config.graph_share else None
+    items = item_tower(
+        features.schema, features.items, config.dim, config.id_dropout, graph, config.graph_share
+    )
+    if config.start == "spectral":
+        with torch.no_grad():
+            items.id.weight.copy_(torch.from_numpy(spectral_vectors(seen, config.dim, seed)))
+    return items, user_tower(features.schema, config)

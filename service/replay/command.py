@@ -12,6 +12,7 @@ from models.artifacts import BundleError, write_json
 from models.data.dataset import load_dataset
 from models.data.problems import DataError
 from models.training.config import SplitConfig
+from models.training.held_out import held_out
 from models.training.timeline import Timeline
 from service.bundle import Bundle
 from service.bundles import list_bundles
@@ -21,7 +22,6 @@ from service.engine import Engine
 from service.errors import OperatorError
 from service.replay.judge import DEFAULT_BASELINES, judge
 from service.replay.replay import replay
-from service.replay.requests import held_out, split_of
 from service.replay.table import tables
 
 
@@ -86,7 +86,7 @@ def evaluate(
             f"{str(trained_on)[:12]}; its test events could be training events"
         )
     training = bundle.manifest.training
-    split = split_of(dataset, SplitConfig.model_validate(training["config"]["split"]))
+    split = SplitConfig.model_validate(training["config"]["split"]).apply(dataset)
     timeline = Timeline(dataset)
     requests = held_out(timeline, split.test, after_last=after_last)
     engine = Engine.build(bundle, NullObserver())

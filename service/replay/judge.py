@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.data.baselines import BASELINES, interactions, rank, tune
 from models.data.columns import Dataset
 from models.data.splits import Split
+from models.training.held_out import HeldOut
 from models.training.timeline import Timeline
 from retrieval.metrics import (
     auc,
@@ -26,7 +27,6 @@ from retrieval.metrics import (
 )
 from retrieval.order import descending
 from service.replay.replay import LIST, STEPS, Replayed
-from service.replay.requests import HeldOut
 
 Rows = NDArray[np.int32]
 Doubles = NDArray[np.float64]

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from models.data.columns import Dataset
+from models.training.held_out import HeldOut
 from models.training.timeline import Timeline
 from service.cascade.candidates import Candidates
 from service.cascade.hydrate import Moment
 from service.cascade.query import Request, UserId
 from service.engine import Engine
-from service.replay.requests import HeldOut, record_of
+from service.replay.requests import record_of
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]

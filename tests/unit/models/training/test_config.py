@@ -61,7 +61,7 @@ def test_nothing_at_all_is_the_default(tmp_path):
         ("[tower]\ndim = 'wide'", r"tower\.dim: Input should be a valid integer"),
         ("[tower]\ndim = 10\nheads = 4", "tower: Value error, dim 10 is no multiple of heads 4"),
         ("[preranker]\ndim = 9", "preranker: Value error, dim 9 is no multiple of heads 2"),
-        ("[split]\nprotocol = 'random'", r"split\.protocol: Input should be 'leave-last-out' or"),
+        ("[split]\nprotocol = 'random'", r"split\.protocol: Input should be 'leave-last-out', 'global-time'"),
         ("[ranker]\nhidden = [1]", r"ranker\.hidden"),
         ("[plan]\nwidth = 5", r"plan: unknown plan keys \['width'\]; known are"),
         ("[plan]\ncandidates = 'all'", r"plan\.candidates: Input should be a valid integer"),

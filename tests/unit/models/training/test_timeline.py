@@ -107,17 +107,17 @@ class TestWindows:
     def test_the_target_at_each_place_is_the_next_item(self):
         windows = Timeline(one_user([4, 5, 6, 7])).windows(schema(5), np.arange(4))
         assert windows.history.rows.tolist() == [[0, 0, 4, 5, 6]]
-        assert windows.following.tolist() == [[-1, -1, 5, 6, 7]]
+        assert windows.target.tolist() == [[-1, 4, 5, 6, 7]]
         assert windows.history.mask.tolist() == [[False, False, True, True, True]]
 
     def test_only_the_given_events_are_read(self):
         windows = Timeline(one_user([4, 5, 6, 7, 8])).windows(schema(5), np.array([0, 1, 3]))
         assert windows.history.rows[0, -2:].tolist() == [4, 5]
-        assert windows.following[0, -2:].tolist() == [5, 7]
+        assert windows.target[0, -2:].tolist() == [5, 7]
 
     def test_long_users_are_cut_from_the_newest_back_with_a_quarter_of_overlap(self):
         windows = Timeline(one_user(list(range(30)))).windows(schema(8), np.arange(30))
-        ends = windows.following.max(axis=1).tolist()
+        ends = windows.target.max(axis=1).tolist()
         assert ends[0] == 29
         assert (-np.diff(ends)).tolist() == [7] * (len(ends) - 1)
         first, second = windows.history.rows[:2]
@@ -125,11 +125,22 @@ class TestWindows:
         assert second.tolist() == list(range(14, 22))
 
     @pytest.mark.parametrize("length", [2, 5, 8, 50])
-    def test_every_place_but_the_first_is_a_target(self, length):
+    def test_every_place_is_a_target_the_first_where_a_pad_is_left_for_it(self, length):
         dataset = events_dataset([0] * 23 + [1] * 9, list(range(32)), range(32))
         windows = Timeline(dataset).windows(schema(length), np.arange(32))
-        targets = set(windows.following[windows.following >= 0].tolist())
-        assert targets == set(range(32)) - {0, 23}
+        targets = set(windows.target[windows.target >= 0].tolist())
+        first = {int(each) for each in (0, 23) if each in windows.target[~windows.history.mask]}
+        assert targets == set(range(32)) - {0, 23} | first
+        assert first == ({0, 23} if length == 50 else first)
+
+    def test_the_first_event_is_found_from_nothing(self):
+        windows = Timeline(one_user([4, 5])).windows(schema(3), np.arange(2))
+        assert windows.target.tolist() == [[-1, 4, 5]]
+        assert windows.history.mask.tolist() == [[False, False, True]]
+
+    def test_a_window_that_begins_later_has_nothing_to_find_from_nothing(self):
+        windows = Timeline(one_user([4, 5, 6, 7])).windows(schema(5), np.arange(1, 4))
+        assert windows.target.tolist() == [[-1, -1, -1, 6, 7]]
 
     def test_inputs_and_targets_are_neighbours_of_one_user(self):
         dataset = random_world()
@@ -140,19 +151,24 @@ class TestWindows:
             for p in range(dataset.events - 1)
             if timeline.user[p] == timeline.user[p + 1]
         }
+        opened = {(u, int(timeline.item[timeline.start[u]])) for u in range(dataset.users)}
         for user, rows, mask, following in zip(
-            windows.user, windows.history.rows, windows.history.mask, windows.following, strict=True
+            windows.user, windows.history.rows, windows.history.mask, windows.target, strict=True
         ):
-            assert not (following[~mask] >= 0).any()
+            opening = following[~mask]
+            assert (opening[:-1] < 0).all()
+            assert all((int(user), int(target)) in opened for target in opening[-1:] if target >= 0)
             for row, target in zip(rows[mask], following[mask], strict=True):
                 assert target < 0 or (int(user), int(row), int(target)) in after
 
     def test_an_item_seen_before_is_no_target_and_a_window_without_one_is_dropped(self):
         timeline = Timeline(events_dataset([0, 0, 0, 1, 1], [3, 3, 4, 5, 5], range(5)))
         windows = timeline.windows(schema(4), np.arange(5))
-        assert windows.user.tolist() == [0]
-        assert windows.following.tolist() == [[-1, -1, -1, 4]]
+        assert windows.user.tolist() == [0, 1]
+        assert windows.target.tolist() == [[-1, 3, -1, 4], [-1, -1, 5, -1]]
         assert windows.history.rows[0, -2:].tolist() == [3, 3]
+        late = timeline.windows(schema(4), np.array([0, 1, 2, 4]))
+        assert late.user.tolist() == [0]
 
     def test_a_single_event_makes_no_window(self):
         windows = Timeline(events_dataset([0, 1, 1], [0, 1, 2], range(3))).windows(schema(4), np.arange(3))
@@ -162,6 +178,21 @@ class TestWindows:
         timeline = Timeline(one_user([0, 1, 2], times=[0, MINUTE, 1000 * MINUTE]))
         windows = timeline.windows(schema(2), np.arange(3))
         assert windows.history.gap[0].tolist() == bucket_span(np.array([MINUTE, 999 * MINUTE])).tolist()
+
+
+class TestSets:
+    def test_every_event_is_a_target_once_and_is_found_at_its_own_place(self):
+        dataset = events_dataset([0] * 23 + [1] * 10, list(range(33)), range(33))
+        windows = Timeline(dataset).sets(schema(8), np.arange(33))
+        assert sorted(windows.target[windows.target >= 0].tolist()) == list(range(33))
+        real = windows.history.mask
+        assert (windows.target[real] == windows.history.rows[real]).all()
+        assert (windows.target[~real] == -1).all()
+
+    def test_an_item_met_again_is_read_but_not_looked_for(self):
+        windows = Timeline(one_user([4, 5, 4])).sets(schema(4), np.arange(3))
+        assert windows.history.rows[0, 1:].tolist() == [4, 5, 4]
+        assert windows.target.tolist() == [[-1, 4, 5, -1]]
 
 
 class TestNewestPerUser:

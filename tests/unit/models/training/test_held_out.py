@@ -5,8 +5,8 @@ import pytest
 
 from models.data.splits import known_items
 from models.training.config import SplitConfig
+from models.training.held_out import held_out
 from models.training.timeline import Timeline
-from service.replay.requests import held_out, split_of
 from tests.unit.models.data.tiny import events_dataset
 
 USERS = [0, 0, 1, 0, 0, 0, 1, 2, 2]
@@ -22,7 +22,7 @@ def asked(request):
     if request.param == "given":
         dataset = replace(dataset, event_part=np.array(PARTS, np.int8), order="none")
     config = SplitConfig(protocol=request.param, test=5 / 9, validation=1 / 9)
-    split = split_of(dataset, config)
+    split = config.apply(dataset)
     assert split.test.tolist() == [4, 5, 6, 7, 8]
     return dataset, split, held_out(Timeline(dataset), split.test)
 
@@ -58,7 +58,6 @@ def test_after_the_last_event_a_warm_user_asks_earlier_and_for_the_same(asked):
 
 def test_a_user_whose_test_items_are_all_old_does_not_ask():
     dataset = events_dataset([0, 0, 0, 1, 1], [0, 1, 0, 0, 1], range(5))
-    split = split_of(
-        replace(dataset, event_part=np.array([0, 1, 2, 0, 2], np.int8)), SplitConfig(protocol="given")
-    )
+    parted = replace(dataset, event_part=np.array([0, 1, 2, 0, 2], np.int8))
+    split = SplitConfig(protocol="given").apply(parted)
     assert held_out(Timeline(dataset), split.test).user.tolist() == [1]

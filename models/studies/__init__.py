@@ -1,0 +1,1 @@
+"""Studies: experiments that train what they judge. Each is a command that writes a table."""
