@@ -53,6 +53,8 @@ def test_the_documentation_lists_every_call(client: httpx.Client) -> None:
         "/v1/events": {"post"},
         "/v1/items": {"post"},
         "/v1/items/{item_id}": {"put", "get", "patch", "delete"},
+        "/v1/interests": {"get"},
+        "/v1/users/{user_id}/interests": {"get", "patch", "delete"},
         "/v1/users/{user_id}": {"put", "get", "delete"},
         "/v1/bundles": {"get"},
         "/healthz": {"get"},
