@@ -49,6 +49,19 @@ class Metrics:
         self.side_effects = counter("side_effects", "Answers logged, or dropped for lack of room", "result")
         self.catalogue_changes = counter("catalogue_changes", "Item changes by what became of them", "result")
 
+        recall_labels = "bundle_version k"
+        self.index_recall_sum = counter(
+            "index_recall_sum",
+            "Sum of the recalls of index queries that were asked again exactly",
+            recall_labels,
+        )
+        self.index_recall_count = counter(
+            "index_recall_count", "Index queries that were asked again exactly", recall_labels
+        )
+        self.index_recall_stated = gauge(
+            "index_recall_stated", "Recall that the index of a sampled bundle promises", recall_labels
+        )
+
         self.ready = gauge("ready", "1 = real requests went through the cascade")
         self.bundle = gauge("bundle_info", "The bundle in use, as labels", "version schema_hash created")
         self.catalogue_items = gauge("catalogue_items", "Items of the snapshot in use")
@@ -72,6 +85,12 @@ class Metrics:
         """These click probabilities were returned."""
         self.prediction_sum.inc(float(np.nansum(pctr)))
         self.prediction_count.inc(int(np.count_nonzero(~np.isnan(pctr))))
+
+    def on_recall(self, version: str, k: int, stated: float, found: float) -> None:
+        """One query of this bundle's index found the share `found` of its exact best `k`."""
+        self.index_recall_sum.labels(version, k).inc(found)
+        self.index_recall_count.labels(version, k).inc()
+        self.index_recall_stated.labels(version, k).set(stated)
 
     def on_stage(
         self, cascade: str, stage: str, seconds: float, rows_in: int, rows_out: int, failed: bool

@@ -10,6 +10,7 @@ from service.features.embedded import EmbeddedRedis
 from service.features.keys import Keys
 from service.features.redis import RedisLimits, RedisStore
 from service.follower import Follower
+from service.index_sampler import IndexSampler
 from service.metrics import Metrics
 from service.recommender import Recommender
 from service.settings import Settings
@@ -24,6 +25,7 @@ class Parts:
     server: EmbeddedRedis | None
     store: RedisStore
     effects: SideEffects
+    sampler: IndexSampler
     recommender: Recommender
     follower: Follower
     watchdog: Background
@@ -34,13 +36,16 @@ class Parts:
         server, url = _server(settings)
         store = RedisStore(url, Keys(settings.redis_prefix), _limits(settings), observe=metrics.on_store)
         effects = SideEffects(store.record, metrics, settings.side_effect_queue)
-        recommender = Recommender(store, effects, metrics)
+        sampler = IndexSampler(metrics, settings.index_recall_share)
+        recommender = Recommender(store, effects, metrics, sampler)
         follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)
-        return cls(settings, metrics, server, store, effects, recommender, follower, Background("watchdog"))
+        watchdog = Background("watchdog")
+        return cls(settings, metrics, server, store, effects, sampler, recommender, follower, watchdog)
 
     async def stop(self) -> None:
         """Finish what is queued, then release everything."""
         await self.follower.stop()
+        await self.sampler.stop()
         await self.effects.stop(self.settings.drain_seconds)
         await self.store.close()
         await self.watchdog.stop()

@@ -14,6 +14,7 @@ from service.engine import Engine
 from service.errors import ClientGone, NotReady
 from service.features.store import FeatureStore, StoreUnavailable, UserRecord
 from service.features.streams import Impression
+from service.index_sampler import IndexSampler
 from service.logs import add_context
 from service.metrics import Metrics
 
@@ -44,8 +45,11 @@ class Answered:
 class Recommender:
     """Holds the one reference to the engine in use; a request reads it once and keeps it to its end."""
 
-    def __init__(self, store: FeatureStore, effects: SideEffects, metrics: Metrics) -> None:
+    def __init__(
+        self, store: FeatureStore, effects: SideEffects, metrics: Metrics, sampler: IndexSampler
+    ) -> None:
         self._store = store
+        self._sampler = sampler
         self._effects = effects
         self._metrics = metrics
         self._engine: Engine | None = None
@@ -106,6 +110,7 @@ class Recommender:
 
     def _leave(self, answered: Answered) -> None:
         outcome, query = answered.outcome, answered.query
+        self._sampler.offer(answered.engine.bundle, outcome.state)
         self._metrics.on_predictions(outcome.columns["pctr"])
         self._effects.submit(
             Impression(

@@ -73,6 +73,12 @@ class Settings(BaseSettings):
     side_effect_queue: int = Field(
         1000, ge=1, description="Answers that wait to be logged; more are dropped and counted."
     )
+    index_recall_share: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="Share of answers one of whose index queries is asked again exactly, for the metric.",
+    )
     follow_interval_ms: float = Field(200, gt=0, description="Pause between two looks for item changes.")
     drain_seconds: int = Field(
         10, ge=0, description="Time for calls in progress when the service is stopped."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
@@ -12,22 +12,15 @@ from retrieval.index_card import Recall
 
 
 def draw(tried: Sequence[Tried], chosen: Tried, recall: Recall, items: int) -> bytes:
-    """A PNG: time per query upwards, recall to the right, a colour per kind, a line per index built."""
+    """A PNG: time per query upwards, recall to the right, a dot per setting, a line along the best."""
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    colours: dict[str, str] = {}
-    for line in _lines(tried):
-        kind = line[0].settings.kind
-        axes.plot(
-            [each.held_out for each in line],
-            [each.micros for each in line],
-            "o-",
-            color=colours.setdefault(kind, f"C{len(colours)}"),
-            markersize=3,
-            linewidth=1,
-        )
-    for kind, colour in colours.items():
-        axes.plot([], [], "o-", color=colour, markersize=3, label=kind)
+    for number, kind in enumerate(dict.fromkeys(each.settings.kind for each in tried)):
+        mine = [each for each in tried if each.settings.kind == kind]
+        best = frontier(mine)
+        colour = f"C{number}"
+        axes.plot(*_points(mine), ".", color=colour, alpha=0.3)
+        axes.plot(*_points(best), "o-", color=colour, markersize=4, label=kind)
     axes.axvline(recall.stated, color="0.4", linestyle="--", linewidth=1, label=f"stated {recall.stated:g}")
     axes.plot(
         [chosen.held_out],
@@ -38,7 +31,7 @@ def draw(tried: Sequence[Tried], chosen: Tried, recall: Recall, items: int) -> b
         label=f"chosen: {words(chosen.settings)}",
     )
     axes.set_yscale("log")
-    axes.set_xlim(min(0.5, recall.stated - 0.1), 1.005)
+    axes.set_xlim(max(min(each.held_out for each in tried) - 0.02, recall.stated - 0.4), 1.005)
     axes.set_xlabel(f"recall@{recall.k} on the queries of held-out users")
     axes.set_ylabel("microseconds per query, one thread")
     axes.set_title(f"{items:,} items")
@@ -49,10 +42,14 @@ def draw(tried: Sequence[Tried], chosen: Tried, recall: Recall, items: int) -> b
     return target.getvalue()
 
 
-def _lines(tried: Sequence[Tried]) -> Iterable[list[Tried]]:
-    """What was tried, grouped by what one rising sweep has in common."""
-    lines: dict[tuple[str, int, int, int], list[Tried]] = {}
-    for each in tried:
-        own = each.settings
-        lines.setdefault((own.kind, own.lists, own.links, own.refine), []).append(each)
-    return lines.values()
+def frontier(tried: Sequence[Tried]) -> list[Tried]:
+    """Those that no other one beats in recall for at most the same time, the quickest first."""
+    best: list[Tried] = []
+    for each in sorted(tried, key=lambda one: (one.micros, -one.held_out)):
+        if not best or each.held_out > best[-1].held_out:
+            best.append(each)
+    return best
+
+
+def _points(tried: Sequence[Tried]) -> tuple[list[float], list[float]]:
+    return [each.held_out for each in tried], [each.micros for each in tried]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,8 @@ class TestStrings:
         assert len(column) == len(values)
         assert column.tolist() == values
         assert [column[row] for row in range(len(values))] == values
+
+
+def test_what_is_written_whole_can_be_read_by_another_user(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "file", b"content")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644

@@ -16,6 +16,7 @@ from service.engine import Engine
 from service.errors import ClientGone, NotReady
 from service.features.store import ItemChange, StoreUnavailable, UserRecord
 from service.features.streams import Impression
+from service.index_sampler import IndexSampler
 from service.metrics import Metrics
 from service.recommender import Recommender
 from tests.support.tiny_bundle import write_tiny_bundle
@@ -54,7 +55,7 @@ def recommender(store: Store, engine: Engine | None) -> tuple[Recommender, list[
 
     effects = SideEffects(nowhere, metrics, 10)
     effects.submit = left.append  # type: ignore[method-assign]
-    one = Recommender(store, effects, metrics)  # type: ignore[arg-type]
+    one = Recommender(store, effects, metrics, IndexSampler(metrics, 0.0))  # type: ignore[arg-type]
     if engine is not None:
         one.use(engine)
     return one, left, metrics
