@@ -2,15 +2,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 
 from models import artifacts
 from models.artifacts import BundleError, write_json
+from retrieval.exact import index_recall
+from retrieval.faiss_index import FaissIndex
+from retrieval.index import IndexSettings, VectorIndex, build_index
+from retrieval.index_card import IndexCard, Recall
 from service.bundle import Bundle
+from tests.support import tiny_graphs
 from tests.support.tiny_bundle import PLAN, reseal, write_tiny_bundle
 from tests.support.tiny_world import DIM, ITEMS, SCHEMA
 
@@ -157,6 +164,84 @@ def test_rubbish_with_the_right_hash_is_refused_by_file(folder: Path, name: str)
 
     with pytest.raises(BundleError, match=name):
         Bundle.open(folder)
+
+
+def other_index(folder: Path, index: VectorIndex, **card: Any) -> None:
+    """Put another index into the bundle, with a card of its own but for `card`, and seal it."""
+    index.save(folder / artifacts.INDEX)
+    own = IndexCard.of(index, IndexSettings(), Recall(0.95), SCHEMA.hash)
+    replace(own, **card).write(folder)
+    reseal(folder)
+
+
+def flat(folder: Path, width: int = DIM + 1) -> VectorIndex:
+    vectors = np.load(folder / artifacts.ITEM_VECTORS)
+    return build_index(np.ascontiguousarray(vectors[:, :width]), IndexSettings("flat"), seed=0)
+
+
+class TestIndex:
+    def test_an_index_of_another_dimension_is_refused_with_both(self, folder: Path) -> None:
+        other_index(folder, flat(folder, DIM))
+        with pytest.raises(BundleError, match=rf"user_tower\.onnx: dim is {DIM + 1}, index\.json says {DIM}"):
+            Bundle.open(folder)
+
+    def test_a_tower_of_another_dimension_is_refused_with_both(self, folder: Path) -> None:
+        tiny_graphs.write_user_tower(folder / artifacts.USER_TOWER, DIM + 3)
+        reseal(folder)
+        with pytest.raises(
+            BundleError, match=rf"user_tower\.onnx: dim is {DIM + 4}, index\.json says {DIM + 1}"
+        ):
+            Bundle.open(folder)
+
+    def test_a_card_that_is_not_the_indexs_is_refused_with_both(self, folder: Path) -> None:
+        other_index(folder, flat(folder, DIM), dim=DIM + 1)
+        with pytest.raises(BundleError, match=rf"index\.faiss: dim is {DIM}, index\.json says {DIM + 1}"):
+            Bundle.open(folder)
+
+    def test_another_metric_is_refused_with_both(self, folder: Path) -> None:
+        by_distance = faiss.IndexFlatL2(DIM + 1)
+        by_distance.add(np.load(folder / artifacts.ITEM_VECTORS))
+        other_index(folder, FaissIndex(by_distance))
+        with pytest.raises(BundleError, match=r"metric is inner_product, index\.json says FAISS metric 1"):
+            Bundle.open(folder)
+        other_index(folder, FaissIndex(by_distance), metric="inner_product")
+        with pytest.raises(
+            BundleError, match=r"index\.faiss: metric is FAISS metric 1, index\.json says inner_product"
+        ):
+            Bundle.open(folder)
+
+    def test_another_schema_is_refused_with_both(self, folder: Path) -> None:
+        other_index(folder, flat(folder), schema_hash="0123")
+        with pytest.raises(
+            BundleError, match=rf"manifest\.json: schema hash is {SCHEMA.hash}, index\.json says 0123"
+        ):
+            Bundle.open(folder)
+
+    def test_another_kind_is_refused_with_both(self, folder: Path) -> None:
+        other_index(folder, flat(folder), kind="hnsw")
+        with pytest.raises(BundleError, match=r"index\.faiss: kind is flat, index\.json says hnsw"):
+            Bundle.open(folder)
+
+    def test_other_items_are_refused_with_both(self, folder: Path) -> None:
+        other_index(folder, flat(folder), items=ITEMS + 1)
+        with pytest.raises(BundleError, match=rf"items is {ITEMS}, index\.json says {ITEMS + 1}"):
+            Bundle.open(folder)
+
+    def test_the_card_says_how_the_index_is_searched(self, folder: Path) -> None:
+        vectors = np.load(folder / artifacts.ITEM_VECTORS)
+        index = build_index(vectors, IndexSettings("ivf", lists=20, probes=20), seed=0)
+        found = []
+        for probes in (1, 20):
+            settings = IndexSettings("ivf", lists=20, probes=probes)
+            other_index(folder, index, settings=settings)
+            found.append(index_recall(Bundle.open(folder).index, vectors, vectors, 5))
+        assert found[0] < 0.9 < found[1] == 1.0
+
+    def test_without_a_card_the_remedy_is_named(self, folder: Path) -> None:
+        (folder / artifacts.INDEX_CARD).unlink()
+        reseal(folder)
+        with pytest.raises(BundleError, match=rf"index\.json: missing; .*cascada index build {folder}"):
+            Bundle.open(folder)
 
 
 def test_the_interest_model_is_made_once_per_plan(folder: Path) -> None:

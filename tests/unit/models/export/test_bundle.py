@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,13 +13,16 @@ import numpy as np
 import pytest
 
 from models import artifacts
-from models.artifacts import read_manifest, verify
+from models.artifacts import BundleError, read_manifest, verify
 from models.export import bundle as export
 from models.export.bundle import ParityError, check_parity, write_bundle
 from models.export.command import main
 from models.export.translate import Exported
 from models.graph import Graph
+from models.indexing.command import main as index_command
+from models.indexing.source import IndexSource
 from models.training.run_folder import Run, read_run
+from retrieval.index_card import IndexCard, MissedRecall
 from service.bundle import Bundle
 from service.bundles import list_bundles
 from tests.support.trained import TrainedWorld
@@ -136,6 +140,52 @@ class TestRefusal:
     def test_a_rounding_difference_is_allowed(self, graphs):
         for each in tampered(graphs, "ranker/logit", lambda value: value * (1 + 1e-6)):
             check_parity(each)
+
+
+@pytest.fixture
+def poor_run(trained_world: TrainedWorld, tmp_path: Path) -> Path:
+    """The run with an index that reads one of twenty cells and promises much."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained_world.run, folder)
+    settings = ["--kind", "ivf", "--lists", "20", "--probes", "1", "--k", "5", "--recall", "0.9"]
+    assert index_command(["build", str(folder), *settings]) == 0
+    return folder
+
+
+class TestIndex:
+    def test_an_index_that_misses_its_recall_is_refused_with_both_and_the_remedy(
+        self, poor_run, exporter, tmp_path, capsys
+    ):
+        capsys.readouterr()
+        assert main([str(poor_run), "--out", str(tmp_path / "bundles")]) == 2
+        error = capsys.readouterr().err
+        assert re.fullmatch(
+            rf"cascada export: {poor_run}: the index finds 0\.\d+ of the exact best 5 and states 0\.9: "
+            rf"run cascada index tune {poor_run} --recall 0\.9\n",
+            error,
+        )
+        assert everything(tmp_path / "bundles") == []
+
+    def test_the_remedy_helps(self, poor_run, exporter, tmp_path):
+        assert index_command(["tune", str(poor_run), "--k", "5", "--recall", "0.9", "--kinds", "ivf"]) == 0
+        folder = write_bundle(read_run(poor_run), tmp_path / "bundles", NOW)
+        bundle = Bundle.open(folder)
+        assert bundle.manifest.metrics["index"] == bundle.index_card.metrics()
+        assert bundle.index_card.recall.measured >= 0.9
+        assert {artifacts.INDEX_CARD, artifacts.INDEX_PLOT} <= set(bundle.manifest.files)
+
+    def test_what_a_card_claims_is_measured_again(self, poor_run, exporter, tmp_path):
+        card = IndexCard.read(poor_run)
+        card.with_recall(replace(card.recall, measured=1.0)).write(poor_run)
+        with pytest.raises(MissedRecall, match="states 0.9"):
+            write_bundle(read_run(poor_run), tmp_path / "bundles", NOW)
+
+    def test_an_index_of_other_vectors_is_refused(self, trained_world, poor_run, exporter, tmp_path):
+        vectors = np.load(poor_run / artifacts.ITEM_VECTORS)
+        np.save(poor_run / artifacts.ITEM_VECTORS, vectors[:, :-1])
+        width = vectors.shape[1]
+        with pytest.raises(BundleError, match=rf"dim is {width - 1}, index\.json says {width}"):
+            IndexSource.open(poor_run).judged()
 
 
 class TestTrouble:

@@ -5,6 +5,7 @@ import pytest
 
 from models.training.config import RetrievalConfig
 from models.training.tables import HALF_LIFE_SHARE, Space, Tables, decayed_popularity
+from retrieval.index import NotFinite
 from tests.unit.models.data.tiny import events_dataset
 
 
@@ -62,3 +63,18 @@ def test_clusters_are_of_directions_and_the_index_of_whole_vectors():
     louder = np.column_stack([vectors[:, :-1], vectors[:, -1] + 100]).astype(np.float32)
     again = Space.of(louder, RetrievalConfig(clusters=4), seed=1, threads=1)
     np.testing.assert_array_equal(again.clusters.assignment, space.clusters.assignment)
+
+
+def test_an_item_whose_vector_is_not_finite_is_named():
+    vectors = np.ones((30, 5), np.float32)
+    vectors[7, 2] = np.nan
+    with pytest.raises(NotFinite, match=r"item 'i7' \(row 7\)"):
+        Space.of(vectors, RetrievalConfig(clusters=4), 1, 1, [f"i{row}" for row in range(30)])
+
+
+@pytest.mark.parametrize(("clusters", "cells"), [(150, 150), (20, 141)])
+def test_the_clusters_are_the_cells_where_their_number_suits(clusters, cells):
+    vectors = np.random.default_rng(0).normal(size=(20_001, 5)).astype(np.float32)
+    space = Space.of(vectors, RetrievalConfig(clusters=clusters), 1, 1)
+    assert space.index.kind == "ivf"
+    assert space.index._index.nlist == cells
