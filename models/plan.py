@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,10 @@ class Plan:
     """Share of the user's own vector in each interest query."""
     neighbours: int = 50
     kappa: float = 5.0
+    own_weight: float | None = None
+    """A fixed lam, the weight of the user's own events against the neighbours'; None = n / (n + kappa)."""
+    smoothing: Literal["both", "weights", "centroids", "none"] = "both"
+    """What the neighbours have a part in: the mixture's weights, the interests' directions, both or none."""
     tau_days: float = 90.0
     similar_events: int = 100
     similar_decay: float = 0.98

@@ -20,6 +20,7 @@ Floats = NDArray[np.float32]
 OWN = -1
 """The cluster of the interest that is the user's own vector."""
 NO_PREFERENCES = Preferences()
+_SAME_USER = 1.0 - 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Interests:
 class InterestModel:
     """Turns a user's events of this moment, and the users like them, into interest queries.
 
-    n snapshot users, m items, C clusters, d directions. `item_vectors` [m, d + 1] (unit vector, bias last)
+    n snapshot users, m items, C clusters, d directions. `item_vectors` [m, d + 1] (vector, bias last)
     and the snapshot may be memory maps; only the snapshot's directions are copied (n x d float32).
     """
 
@@ -83,9 +84,10 @@ class InterestModel:
         """The interests of a user with vector [d + 1] and H events; `slots` candidates are shared out.
 
         P(c|u) is the decayed weight of the user's events by cluster, Pbar the mean of the nearest snapshot
-        users; Ps = lam P + (1 - lam) Pbar with lam = n / (n + kappa), n the number of events. A query is the
-        equally smoothed mean direction in the cluster, blended with the user's own vector (the blend, the
-        own vector's share and this lam are our choice).
+        users; Ps = lam P + (1 - lam) Pbar with lam = n / (n + kappa), n the number of events, or fixed. A
+        query is the equally smoothed mean direction in the cluster, blended with the user's own vector (the
+        blend, the own vector's share and this lam are our choice). The plan's `smoothing` may leave the
+        neighbours out of the weights, of the directions, or of both: then lam counts as 1 there.
 
         Without events Ps = Pbar; without a vector the mean direction of the events stands in, without both
         the snapshot's mean. Events of rows outside the tables, or of no positive weight, are ignored.
@@ -98,14 +100,24 @@ class InterestModel:
         own = self._own_vector(user_vector, rows, decayed)
         near = self._nearest(own) if user_vector is not None or len(rows) else None
 
-        lam = len(rows) / (len(rows) + self._plan.kappa) if len(rows) else 0.0
+        lam = self._own_weight(len(rows))
+        smoothing = self._plan.smoothing
+        of_weights = lam if smoothing in ("both", "weights") else float(len(rows) > 0)
+        of_directions = lam if smoothing in ("both", "centroids") else float(len(rows) > 0)
         mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
-        events = lam * mass / max(mass.sum(), 1e-12)
-        mixture = (1.0 - lam) * self._neighbour_mixture(near) + events
+        events = of_weights * mass / max(mass.sum(), 1e-12)
+        mixture = (1.0 - of_weights) * self._neighbour_mixture(near) + events
         chosen, shares = preferences.choose(mixture, self._plan.interests)
-        directions = self._smoothed(chosen, clusters, rows, decayed, near, lam)
-        parts = np.append(lam, events[chosen] / np.maximum(mixture[chosen], 1e-12)).astype(np.float32)
+        directions = self._smoothed(chosen, clusters, rows, decayed, near, of_directions)
+        parts = np.append(of_weights, events[chosen] / np.maximum(mixture[chosen], 1e-12)).astype(np.float32)
         return replace(self._assemble(own, chosen, shares, directions, slots), own_parts=parts)
+
+    def _own_weight(self, events: int) -> float:
+        """Lam; 0 without events, for then there is nothing else than the neighbours."""
+        if events == 0:
+            return 0.0
+        fixed = self._plan.own_weight
+        return events / (events + self._plan.kappa) if fixed is None else fixed
 
     def _own_vector(self, user_vector: Floats | None, rows: Rows, weights: Floats) -> Floats:
         """The given vector, else the events' mean direction at the snapshot's mean length and bias weight."""
@@ -117,13 +129,17 @@ class InterestModel:
         return np.append(mean * np.linalg.norm(self._mean_vector[:-1]), self._mean_vector[-1])
 
     def _nearest(self, vector: Floats) -> Rows | None:
-        """Snapshot users of most similar direction; None, without any, stands for the mean of all."""
-        count = min(self._plan.neighbours, len(self._snapshot))
+        """Snapshot users of most similar direction; None, without any, stands for the mean of all.
+
+        The snapshot knows no ids: a user of the very same direction is taken for this user and left out.
+        """
+        count = min(self._plan.neighbours + 1, len(self._snapshot))
         if count == 0:
             return None
-        _, rows = self._users.search(vector[None, :-1], count)
-        nearest: Rows = rows[0]
-        return nearest
+        likeness, rows = self._users.search(unit(vector[None, :-1]), count)
+        others = likeness[0] < _SAME_USER
+        nearest: Rows = rows[0][others][: self._plan.neighbours]
+        return nearest if len(nearest) else None
 
     def _neighbour_mixture(self, near: Rows | None) -> NDArray[np.float64]:
         if near is None:

@@ -19,8 +19,9 @@ class ItemTower(nn.Module):
     """Shapes: n items, m of them known to training, W content tokens, d dimension.
 
     vector = normalise(id embedding + content), bias = id bias + content bias; the row [vector, bias] is what
-    the index holds, so that popularity is not lost to the normalisation (our choice). In training the id is
-    dropped at random with `id_dropout`, so that content alone can place a new item.
+    the index holds, so that popularity is not lost to the normalisation (our choice). Without `unit_length`
+    the sum keeps its length: it then also says how much an item's direction is to be trusted. In training the
+    id is dropped at random with `id_dropout`, so that content alone can place a new item.
 
     With a `graph` [m, m] (rows that sum to 1) and a share, an item's id embedding is mixed with those of its
     neighbours before all that: one step of graph propagation (LightGCN's idea, arXiv 2002.02126, on an
@@ -35,6 +36,7 @@ class ItemTower(nn.Module):
         tokens: Tensor,
         dim: int,
         id_dropout: float,
+        unit_length: bool = True,
         graph: scipy.sparse.csr_matrix | None = None,
         graph_share: float = 0.0,
     ) -> None:
@@ -42,6 +44,7 @@ class ItemTower(nn.Module):
         self.widths = [field.width for field in schema.item_fields] or [total_width(schema.item_fields)]
         self.dim = dim
         self.id_dropout = id_dropout
+        self.unit_length = unit_length
         self.register_buffer("tokens", tokens, persistent=False)
         self.id = nn.Embedding(len(tokens), dim)
         self.id_bias = nn.Embedding(len(tokens), 1)
@@ -53,6 +56,7 @@ class ItemTower(nn.Module):
         nn.init.zeros_(self.content.weight[0])
         nn.init.zeros_(self.content_bias.weight)
         nn.init.zeros_(self.content_bias.bias)
+        self._scale = 1.0 / (ITEM_SPREAD * dim**0.5)
         self._bags = SparseMatrix(token_bags(tokens.numpy(), self.widths, len(self.content.weight)))
         self._graph = None if graph is None or graph_share == 0 else _mixing(graph, graph_share)
 
@@ -89,7 +93,9 @@ class ItemTower(nn.Module):
         return self._join(identity, torch.zeros(1, 1), self._content(tokens))
 
     def _join(self, identity: Tensor, bias: Tensor, content: Tensor) -> Tensor:
-        vector = F.normalize(identity + content, dim=-1)
+        vector = identity + content
+        # A random or spectral start has components of ITEM_SPREAD: bring its length to about 1.
+        vector = F.normalize(vector, dim=-1) if self.unit_length else vector * self._scale
         return torch.cat([vector, bias + self.content_bias(content)], dim=-1)
 
     def _content(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:

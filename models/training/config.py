@@ -84,6 +84,9 @@ class TowerConfig(_Section):
     epochs: int = Field(14, ge=1, description="epochs; the one that ranks validation best is kept")
     negatives: int = Field(1024, ge=2, description="the sample of the sampled softmax")
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    length: Literal["unit", "free"] = Field(
+        "unit", description="length of item vectors: unit, or free, so that it is learned"
+    )
     start: Literal["random", "spectral"] = Field(
         "random", description="item vectors at the start: random, or the spectrum of who met what"
     )

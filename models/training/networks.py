@@ -36,7 +36,13 @@ class Networks:
     def build(cls, config: TrainConfig, schema: Schema, tokens: NDArray[np.int64]) -> Networks:
         """Untrained networks over item `tokens` [m, W]."""
         return cls(
-            item_tower(schema, tokens, config.tower.dim, config.tower.id_dropout),
+            item_tower(
+                schema,
+                tokens,
+                config.tower.dim,
+                config.tower.id_dropout,
+                unit_length=config.tower.length == "unit",
+            ),
             user_tower(schema, config.tower),
             item_tower(schema, tokens, config.preranker.dim, config.preranker.id_dropout),
             hcn(schema, config.preranker),
@@ -69,11 +75,13 @@ def item_tower(
     tokens: NDArray[np.int64],
     dim: int,
     id_dropout: float,
+    *,
+    unit_length: bool = True,
     graph: scipy.sparse.csr_matrix | None = None,
     graph_share: float = 0.0,
 ) -> ItemTower:
     """An item tower of `dim` over content `tokens` [m, W]; the graph [m, m] is needed for training only."""
-    return ItemTower(schema, torch.from_numpy(tokens), dim, id_dropout, graph, graph_share)
+    return ItemTower(schema, torch.from_numpy(tokens), dim, id_dropout, unit_length, graph, graph_share)
 
 
 def user_tower(schema: Schema, own: TowerConfig) -> UserTower:

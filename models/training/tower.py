@@ -140,7 +140,13 @@ def started(
     seen = interactions(features.dataset, train)
     graph = item_graph(seen, config.graph_neighbours) if config.graph_share else None
     items = item_tower(
-        features.schema, features.items, config.dim, config.id_dropout, graph, config.graph_share
+        features.schema,
+        features.items,
+        config.dim,
+        config.id_dropout,
+        unit_length=config.length == "unit",
+        graph=graph,
+        graph_share=config.graph_share,
     )
     if config.start == "spectral":
         with torch.no_grad():

@@ -11,8 +11,9 @@ from typing import Any
 from models.artifacts import BundleError, write_json
 from models.data.dataset import load_dataset
 from models.data.problems import DataError
-from models.training.config import SplitConfig
+from models.training.config import ConfigError, SplitConfig, load_config
 from models.training.held_out import held_out
+from models.training.names import check_names
 from models.training.timeline import Timeline
 from service.bundle import Bundle
 from service.bundles import list_bundles
@@ -22,6 +23,7 @@ from service.engine import Engine
 from service.errors import OperatorError
 from service.replay.judge import DEFAULT_BASELINES, judge
 from service.replay.replay import replay
+from service.replay.studies import STUDIES
 from service.replay.table import tables
 
 
@@ -31,8 +33,17 @@ def main(argv: list[str]) -> int:
         prog="cascada evaluate", description="Replay the test period, stage by stage."
     )
     parser.add_argument("dataset", type=Path, help="the canonical data set that the bundle was trained on")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--bundle", type=Path, help="a bundle, or a folder of bundles (the newest)")
+    what.add_argument(
+        "--study", choices=sorted(STUDIES), help="train and judge a part by itself, instead of a bundle"
+    )
+    parser.add_argument("--config", type=Path, help="study: training configuration (TOML)")
+    parser.add_argument("--seeds", default="0", help="study: seeds, by commas")
     parser.add_argument(
-        "--bundle", type=Path, required=True, help="a bundle, or a folder of bundles (the newest)"
+        "--no-refit",
+        action="store_true",
+        help="study: keep the best epoch of validation instead of refitting on validation events, too",
     )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument(
@@ -46,6 +57,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(argv)
     try:
+        if arguments.study:
+            return study(arguments)
         found = evaluate(
             arguments.dataset,
             arguments.bundle,
@@ -55,7 +68,7 @@ def main(argv: list[str]) -> int:
         )
         if arguments.json:
             write_json(arguments.json, found)
-    except (BundleError, DataError, OperatorError, ValueError, OSError) as error:
+    except (BundleError, ConfigError, DataError, OperatorError, ValueError, OSError) as error:
         print(f"cascada evaluate: {error}", file=sys.stderr)
         return 2
     print(
@@ -63,6 +76,23 @@ def main(argv: list[str]) -> int:
         f"seed {found['seed']}\n"
     )
     print(tables(found))
+    return 0
+
+
+def study(arguments: argparse.Namespace) -> int:
+    """Run a study and print its table.
+
+    Raises:
+        ConfigError, DataError, ValueError: the configuration, the data set or a seed cannot be used.
+    """
+    chosen = STUDIES[arguments.study]
+    config = load_config(arguments.config)
+    check_names(config)
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    found = chosen.run(load_dataset(arguments.dataset), config, seeds, refit=not arguments.no_refit)
+    if arguments.json:
+        write_json(arguments.json, found)
+    print(chosen.tell(found))
     return 0
 
 

@@ -1,0 +1,24 @@
+"""Studies that `cascada evaluate --study NAME` runs: they train what they judge, and tell a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.studies import knn_embed, towers
+from service.replay.study_tables import Found, tell_knn_embed, tell_towers
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """`run(dataset, config, seeds, refit=...)` gives plain JSON types, `tell` a Markdown text of them."""
+
+    run: Callable[..., dict[str, Any]]
+    tell: Callable[[Found], str]
+
+
+STUDIES: Mapping[str, Study] = {
+    "tower": Study(towers.study, tell_towers),
+    "knn-embed": Study(knn_embed.study, tell_knn_embed),
+}
