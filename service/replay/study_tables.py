@@ -35,8 +35,8 @@ def tell_towers(found: Found) -> str:
         "refitted on training and validation events" if found["refit"] else "the epoch that validation liked"
     )
     title = (
-        f"Towers alone on {found['dataset']}, {found['protocol']}, {trials[0]['users']} users, whole catalogue; "
-        f"{kept}; in brackets the standard error over users."
+        f"Towers alone on {found['dataset']}, {found['protocol']}, {trials[0]['users']} users, whole "
+        f"catalogue; {kept}; in brackets the standard error over users."
     )
     head = ("seed", *towers.METRICS, "validation NDCG@10", "seconds", "peak GB")
     return "\n\n".join([title, table(head, rows), *_cold(trials)])
@@ -48,8 +48,9 @@ def tell_knn_embed(found: Found) -> str:
     names = list(trials[0]["variants"])
     seeds = ", ".join(str(trial["seed"]) for trial in trials)
     title = (
-        f"Queries on {found['dataset']}, {found['protocol']}: {found['candidates']} unseen candidates for each "
-        f"of {trials[0]['users']} users, {found['clusters']} clusters, exact search, mean over seeds {seeds}. "
+        f"Queries on {found['dataset']}, {found['protocol']}: {found['candidates']} unseen candidates for "
+        f"each of {trials[0]['users']} users, {found['clusters']} clusters, exact search, mean over seeds "
+        f"{seeds}. "
         "Distance is the mean of 1 - cosine over pairs of a user's candidates, clusters how many they touch, "
         "items the share of the catalogue that is proposed to anybody."
     )
@@ -78,8 +79,8 @@ def _cold(trials: Sequence[Found]) -> list[str]:
     columns = ("cold Recall@20", "cold Recall@100")
     rows = [[str(trial["seed"]), *(f"{trial[column]:.4f}" for column in columns)] for trial in trials]
     title = (
-        f"{trials[0]['users with cold items']} of these users went for {trials[0]['cold items']} items that no "
-        "earlier event had touched:"
+        f"{trials[0]['users with cold items']} of these users went for {trials[0]['cold items']} items that "
+        "no earlier event had touched:"
     )
     return [title, table(("seed", *columns), rows)]
 
