@@ -25,7 +25,10 @@ def builds(kind: str, items: int, clusters: int) -> Iterator[IndexSettings]:
         root = items**0.5
         own = {max(round(share * root), 1) for share in SHARES}
         shared = {clusters} if SUITS[0] * root <= clusters <= SUITS[1] * root else set()
-        yield from (IndexSettings(kind, lists=lists) for lists in sorted(own | shared))
+        lists = sorted(own | shared)
+        # Product codes take long to learn, and their cells matter less than their refinement.
+        chosen = [min(shared or own, key=lambda one: abs(one - root))] if kind == "ivfpq" else lists
+        yield from (IndexSettings(kind, lists=each) for each in chosen)
 
 
 def searches(built: IndexSettings) -> Iterator[list[IndexSettings]]:

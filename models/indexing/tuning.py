@@ -28,8 +28,8 @@ from retrieval.index_settings import IndexSettings
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
 
-ENOUGH = 0.9995
-"""A more thorough search than one that finds this share is not tried."""
+FLAT = 0.0005
+"""Where a more thorough search finds no more than this share on top, the sweep ends."""
 _FILE = "index"
 
 
@@ -119,7 +119,7 @@ def tune(
         source.build(plan, seed, threads=threads).save(path)
         size = path.stat().st_size / len(source.vectors)
         # Timed from the file, because serving maps it.
-        mine = list(_sweep(exam, open_index(path), plan, size))
+        mine = list(_sweep(exam, open_index(path), plan, size, (1 + promise.stated) / 2))
         tried.extend(mine)
         passing = [each for each in mine if each.passes(promise.stated)]
         cheapest = min(passing, key=lambda each: each.micros, default=None)
@@ -141,13 +141,19 @@ def tune(
     return Tuned(path, card.with_curve([point(each) for each in tried]), chosen, tuple(tried))
 
 
-def _sweep(exam: Exam, index: VectorIndex, plan: IndexSettings, size: float) -> Iterator[Tried]:
+def _sweep(
+    exam: Exam, index: VectorIndex, plan: IndexSettings, size: float, enough: float
+) -> Iterator[Tried]:
+    """Ever more thorough searches, until `enough` is found or no more is."""
     for rising in searches(plan):
+        before = 0.0
         for settings in rising:
             tried = exam.take(index, settings, size)
             yield tried
-            if min(tried.recall, tried.held_out) >= ENOUGH:
+            reached = min(tried.recall, tried.held_out)
+            if reached >= enough or (reached > enough / 2 and reached - before < FLAT):
                 break
+            before = reached
 
 
 def point(tried: Tried) -> dict[str, Any]:

@@ -14,6 +14,8 @@ OFFLINE = (
     "onnxscript",
     "pyarrow",
     "scipy",
+    "matplotlib",
+    "models.indexing",
     "models.data",
     "models.training",
     "models.networks",

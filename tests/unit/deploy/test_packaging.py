@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
 TOP_LEVEL = ("service", "retrieval", "ranking", "models")
-OFFLINE_LIBRARIES = {"torch", "onnx", "onnxscript", "pyarrow", "safetensors", "scipy"}
+OFFLINE_LIBRARIES = {"matplotlib", "torch", "onnx", "onnxscript", "pyarrow", "safetensors", "scipy"}
 BROUGHT = ("starlette", "pydantic_core")
 """What FastAPI and pydantic are made of, and expose."""
 PINS = [

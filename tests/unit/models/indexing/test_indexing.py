@@ -107,6 +107,12 @@ class TestTuning:
         recalls = [each.held_out for each in found.tried]
         assert min(recalls) < 0.9 <= max(recalls)
 
+    def test_what_is_more_thorough_than_needed_is_not_tried(self, run: Path, tmp_path: Path) -> None:
+        source = IndexSource.open(run)
+        (low,) = [tune(source, ["hnsw"], Recall(0.3, k=K), tmp_path, seed=1)]
+        high = tune(source, ["hnsw"], Recall(0.95, k=K), tmp_path, seed=1)
+        assert len(low.tried) <= len(high.tried) < 2 * 8
+
     def test_only_the_chosen_index_is_left(self, run: Path, tmp_path: Path) -> None:
         scratch = tmp_path / "scratch"
         scratch.mkdir()
