@@ -14,6 +14,8 @@ DAMPING = 10.0
 """Added to every user's and item's count of events, so that rare ones do not fill the spectrum."""
 SPREAD = 0.05
 """Size of a component of the vectors, that of a random start."""
+_NOTHING = 1e-3
+"""Singular values below this share of the largest are 0 but for rounding; their vectors are arbitrary."""
 
 
 def spectral_vectors(seen: scipy.sparse.csr_matrix, dim: int, seed: int) -> Floats:
@@ -26,9 +28,13 @@ def spectral_vectors(seen: scipy.sparse.csr_matrix, dim: int, seed: int) -> Floa
     scaled = scipy.sparse.diags(users**-0.5) @ seen @ scipy.sparse.diags(items**-0.5)
     rank = min(dim, min(seen.shape) - 1)
     vectors = np.zeros((seen.shape[1], dim), np.float32)
-    if rank > 0:
+    if rank > 0 and seen.nnz > 0:
         _, values, right = svds(scaled.astype(np.float32), k=rank, rng=np.random.default_rng(seed))
-        vectors[:, :rank] = right[np.argsort(-values)].T
+        order = np.argsort(-values)
+        order = order[values[order] > _NOTHING * values.max()]
+        vectors[:, : len(order)] = right[order].T
+    # What rounding left of an item that nobody met must not be scaled up to a direction.
+    vectors[np.asarray(seen.sum(0)).ravel() == 0] = 0.0
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled_up: Floats = (vectors * (SPREAD * dim**0.5) / np.maximum(length, 1e-12)).astype(np.float32)
     return scaled_up

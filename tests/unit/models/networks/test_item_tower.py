@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 from models.networks.item_tower import ItemTower
@@ -69,3 +71,107 @@ def test_items_without_fields_have_their_ids():
 
 def test_tokens_fit_the_schema_that_the_tests_use():
     assert item_tokens().shape == (ITEMS, sum(field.width for field in SCHEMA.item_fields))
+
+
+def mixed(share: float, graph: np.ndarray, **changes) -> ItemTower:
+    """The tower of these tests with its items in a graph."""
+    torch.manual_seed(0)
+    tower = ItemTower(
+        SCHEMA,
+        torch.from_numpy(item_tokens()),
+        8,
+        0.0,
+        graph=scipy.sparse.csr_matrix(graph.astype(np.float32)),
+        graph_share=share,
+        **changes,
+    ).eval()
+    tower.id_bias.weight.data.normal_()
+    return tower.requires_grad_(False)
+
+
+def chain() -> np.ndarray:
+    """Item i goes to i + 1 and, a third as often, to i + 2; the last ten have no neighbours."""
+    graph = np.zeros((ITEMS, ITEMS))
+    for row in range(ITEMS - 10):
+        graph[row, row + 1], graph[row, row + 2] = 0.75, 0.25
+    return graph
+
+
+def test_an_id_is_mixed_with_its_neighbours_and_one_without_any_keeps_itself():
+    tower, graph = mixed(0.4, chain()), torch.from_numpy(chain()).float()
+    own, found = tower.id.weight, tower.identities()
+    torch.testing.assert_close(found[:-10], (0.6 * own + 0.4 * graph @ own)[:-10])
+    torch.testing.assert_close(found[-10:], own[-10:])
+    assert not torch.allclose(found[:-10], own[:-10])
+
+
+def test_a_share_of_nothing_is_no_graph():
+    torch.testing.assert_close(mixed(0.0, chain()).identities(), mixed(0.0, chain()).id.weight)
+
+
+def test_gradients_reach_the_neighbours_through_the_graph():
+    tower = mixed(0.4, chain())
+    tower.id.weight.requires_grad_()
+    tower.identities()[0].sum().backward()
+    moved = tower.id.weight.grad[:, 0].tolist()
+    assert moved[:4] == pytest.approx([0.6, 0.4 * 0.75, 0.4 * 0.25, 0])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_settling_keeps_known_items_and_leaves_others_their_content(share):
+    tower = mixed(share, chain())
+    known = torch.arange(ITEMS) % 3 > 0
+    before, new = tower.all(), tower.new(tower.tokens)
+    tower.settle(known)
+    after = tower.all()
+    torch.testing.assert_close(after[known], before[known])
+    torch.testing.assert_close(after[~known], new[~known])
+    assert not torch.isclose(after[known], new[known]).all(1).any()
+    tower.settle(known)
+    torch.testing.assert_close(tower.all(), after)
+
+
+def test_a_settled_tower_is_its_weights_alone():
+    """What a bundle stores must not need the graph."""
+    tower = mixed(0.4, chain())
+    tower.settle(torch.ones(ITEMS, dtype=torch.bool))
+    plain = ItemTower(SCHEMA, torch.from_numpy(item_tokens()), 8, 0.0).eval()
+    plain.load_state_dict(tower.state_dict())
+    torch.testing.assert_close(plain.all(), tower.all())
+
+
+def test_a_free_length_is_the_sums_own():
+    tower = small_networks().items
+    unit = tower.all()[:, :-1]
+    tower.unit_length = False
+    free = tower.all()[:, :-1]
+    torch.testing.assert_close(torch.nn.functional.normalize(free, dim=1), unit)
+    assert free.norm(dim=1).std() > 0.1
+    tower.id.weight.mul_(2)
+    tower.content.weight.mul_(2)
+    torch.testing.assert_close(tower.all()[:, :-1], 2 * free)
+
+
+def test_an_untrained_tower_of_free_length_starts_at_about_one():
+    tower = ItemTower(SCHEMA, torch.from_numpy(item_tokens()), 64, 0.0, unit_length=False)
+    assert 0.8 < tower.all()[:, :-1].norm(dim=1).mean() < 1.4
+
+
+def test_a_view_reads_the_fields_that_it_keeps_and_no_other(tower):
+    tokens, other = tower.tokens[1:2].clone(), tower.tokens[1:2].clone()
+    title, year = slice(0, 4), 6
+    keep = torch.tensor([1.0, 1.0, 0.0])
+    assert tokens[0, year] > 0
+    other[0, year] = 0
+    torch.testing.assert_close(tower.view(tokens, keep), tower.view(other, keep))
+    other[0, title] = 0
+    assert not torch.allclose(tower.view(tokens, keep), tower.view(other, keep))
+    torch.testing.assert_close(tower.view(tokens, keep).norm(dim=1), torch.ones(1))
+
+
+def test_a_view_of_nothing_is_zero_and_has_a_finite_gradient(tower):
+    assert tower.view(tower.tokens, torch.zeros(3)).abs().sum() == 0
+    tower.content.weight.requires_grad_()
+    tower.view(tower.tokens[:2], torch.ones(3)).sum().backward()
+    assert tower.tokens[0].sum() == 0
+    assert tower.content.weight.grad.isfinite().all()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from models.networks.user_tower import UserTower
-from tests.support.networks import empty, history, one, padded, small_networks
+from tests.support.networks import SCHEMA, empty, history, one, padded, small_networks
 
 DIM = 8
 READ = ("events", "kind", "gap", "mask", "profile")
@@ -60,3 +60,36 @@ def test_the_query_of_a_prefix_is_the_query_at_its_place(tower):
 def test_every_input_is_read(tower, name):
     inputs, other = history(DIM, 4, 7, seed=0), history(DIM, 4, 7, seed=1)
     assert not torch.allclose(run(tower, inputs)[-1], run(tower, inputs | {name: other[name]})[-1])
+
+
+@pytest.fixture
+def of_sets() -> UserTower:
+    torch.manual_seed(0)
+    tower = UserTower(SCHEMA, "mean", DIM, 1, 1, 0.0, 0.1).eval()
+    for parameter in tower.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return tower.requires_grad_(False)
+
+
+def test_who_reads_sets_says_so(tower, of_sets):
+    assert tower.ordered
+    assert not of_sets.ordered
+
+
+def test_of_a_set_each_place_asks_without_its_own_event(of_sets):
+    inputs = {key: value[-1:] for key, value in history(DIM, 3, 7).items()}
+    inputs["mask"] = torch.ones(1, 7, dtype=torch.bool)
+    every = of_sets.others(**{name: inputs[name] for name in READ})
+    for place in range(7):
+        rest = [other for other in range(7) if other != place]
+        kept = {key: value if key == "profile" else value[:, rest] for key, value in inputs.items()}
+        torch.testing.assert_close(run(of_sets, kept)[0], every[0, place], rtol=1e-3, atol=1e-3)
+
+
+def test_a_single_event_is_asked_for_as_a_stranger_asks(of_sets):
+    inputs = history(DIM, 5, 7)
+    inputs["mask"] = torch.arange(7).expand(5, -1) == 6
+    asked = of_sets.others(**{name: inputs[name] for name in READ})[:, -1]
+    assert asked.isfinite().all()
+    nothing = empty(inputs) | {"mask": torch.zeros_like(inputs["mask"])}
+    torch.testing.assert_close(asked, run(of_sets, nothing))
