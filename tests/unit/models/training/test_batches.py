@@ -4,7 +4,16 @@ import torch
 from torch import nn
 
 from models.encode import History
-from models.training.batches import Batch, Schedule, fit, in_blocks, one_cycle, shuffled
+from models.training.batches import (
+    Batch,
+    Schedule,
+    by_length,
+    first_used,
+    fit,
+    in_blocks,
+    one_cycle,
+    shuffled,
+)
 
 
 def batch() -> Batch:
@@ -109,3 +118,55 @@ class TestFit:
             lambda index: 1e9 * self.loss(index),
         )
         assert self.weight.abs().max() < 1
+
+
+class TestByLength:
+    LENGTHS = torch.from_numpy(np.random.default_rng(0).integers(1, 50, 1003))
+
+    def epoch(self, seed: int = 5, size: int = 16) -> list[torch.Tensor]:
+        return by_length(self.LENGTHS, size, torch.Generator().manual_seed(seed))
+
+    def test_an_epoch_is_every_index_once(self):
+        assert sorted(torch.cat(self.epoch()).tolist()) == list(range(1003))
+
+    @pytest.mark.parametrize("count", [1, 15, 16, 17, 320, 321, 1003])
+    def test_every_epoch_has_as_many_batches(self, count):
+        generator = torch.Generator().manual_seed(0)
+        epochs = [by_length(self.LENGTHS[:count], 16, generator) for _ in range(3)]
+        assert [len(each) for each in epochs] == [-(-count // 16)] * 3
+        assert max(len(batch) for batch in epochs[0]) <= 16
+
+    def test_a_batch_has_histories_of_about_one_length(self):
+        spread = [float(np.ptp(self.LENGTHS[batch].numpy())) for batch in self.epoch()]
+        of_any = [float(np.ptp(self.LENGTHS[b].numpy())) for b in shuffled(1003, 16, torch.Generator())]
+        assert np.mean(spread) < 0.2 * np.mean(of_any)
+
+    def test_neither_long_nor_short_batches_come_first(self):
+        means = [float(self.LENGTHS[batch].float().mean()) for batch in self.epoch()]
+        assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.4
+
+    def test_the_generator_repeats_it_and_epochs_differ(self):
+        assert torch.cat(self.epoch(5)).tolist() == torch.cat(self.epoch(5)).tolist()
+        generator = torch.Generator().manual_seed(5)
+        one = by_length(self.LENGTHS, 16, generator)
+        other = by_length(self.LENGTHS, 16, generator)
+        assert torch.cat(one).tolist() != torch.cat(other).tolist()
+
+
+class TestShortened:
+    def test_the_first_column_that_anybody_uses(self):
+        used = torch.tensor([[False, False, True, True], [False, True, False, True]])
+        assert first_used(used) == 1
+        assert first_used(used[:1]) == 2
+        assert first_used(torch.ones(2, 4, dtype=torch.bool)) == 0
+
+    def test_where_nothing_is_used_one_column_stays(self):
+        assert first_used(torch.zeros(2, 4, dtype=torch.bool)) == 3
+
+    def test_every_sequence_is_cut_and_profiles_stay(self):
+        cut = batch().shortened(1)
+        assert cut.rows.tolist() == [[2], [3], [0]]
+        assert cut.kind.tolist() == cut.gap.tolist() == cut.age.tolist() == [[1], [3], [5]]
+        assert cut.mask.tolist() == cut.recent.tolist() == [[True], [True], [False]]
+        assert cut.profile.shape == (3, 1)
+        assert len(cut) == 3
