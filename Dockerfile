@@ -25,6 +25,7 @@ COPY deploy/container/requirements.py deploy/container/
 RUN python deploy/container/requirements.py > requirements.txt \
     && pip install -c constraints.txt -r requirements.txt
 COPY README.md ./
+COPY benchmarks benchmarks
 COPY models models
 COPY ranking ranking
 COPY retrieval retrieval

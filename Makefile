@@ -11,10 +11,10 @@ SETUP = $(if $(PYTHON),$(PYTHON),$(error Python 3.11 or newer is needed and none
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format demo-smoke docs quality constraints clean
+.PHONY: help demo test check format demo-smoke docs quality bench-prepare bench-kernel bench-growth bench-memory bench-recall-only constraints clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.demo ## train on MovieLens-100K (or DATA=folder), serve on PORT=8000, show three calls; Ctrl-C ends it
 	@.venv/bin/python -m deploy.demo --port $(PORT) $(if $(DATA),--data "$(DATA)")
@@ -35,11 +35,27 @@ format: .venv/.dev ## rewrite the sources in the house format
 demo-smoke: ## run the README's first command in a clean clone with an empty home, and end it
 	@$(if $(PYTHON),$(PYTHON),python3) tests/e2e/demo_smoke.py
 
-docs: .venv/.dev ## rewrite what commands write in the documents (PARTS="reference demo test quality")
+docs: .venv/.dev ## rewrite what commands write in the documents (PARTS="reference demo test quality benchmarks")
 	@$(RUN) deploy.docs $(PARTS)
 
 quality: .venv/.dev ## measure the demo's bundle on its test period and write docs/quality.md
 	@$(RUN) deploy.docs quality
+
+# Worlds of up to 10^6 items are made once, in .bench; then each takes some minutes. ARGS="--items 10000" is quick.
+bench-prepare: .venv/.dev ## make what the benchmarks need: up to 10^6 items, once; half an hour or more
+	@$(RUN) benchmarks.command prepare $(ARGS)
+
+bench-kernel: .venv/.dev ## one request's five queries in every kind of vector index
+	@$(RUN) benchmarks.command kernel $(ARGS)
+
+bench-growth: .venv/.dev ## CPU of the retrieval path per request as items grow
+	@$(RUN) benchmarks.command growth $(ARGS)
+
+bench-memory: .venv/.dev ## memory of one worker and of each further one
+	@$(RUN) benchmarks.command memory $(ARGS)
+
+bench-recall-only: .venv/.dev ## requests/s of retrieval over HTTP, beside LibRecommender's server; wants wrk
+	@$(RUN) benchmarks.command recall-only $(ARGS)
 
 constraints: ## renew constraints.txt from the newest releases
 	@$(SETUP) --pin

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from deploy.demo.foreground import READY, Foreground
@@ -94,16 +95,41 @@ QUALITY = {
 }
 """Blocks of docs/quality.md, and the options of the evaluation that each shows."""
 
+
+def benchmark(name: str) -> None:
+    """Measure once more and show what `cascada bench NAME` prints.
+
+    Raises:
+        subprocess.CalledProcessError: the benchmark failed.
+    """
+    command = cascada("bench", name)
+    told = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    caption = f"<sub>`cascada bench {name}`; {origin()}</sub>"
+    fill(ROOT / "docs" / "benchmarks.md", name, f"{caption}\n\n{told}")
+
+
+BENCHMARKS = ("kernel", "growth", "memory", "recall-only")
+"""Blocks of docs/benchmarks.md."""
+
+
+def benchmarks() -> None:
+    """All of them; some minutes once `cascada bench prepare` has made its worlds."""
+    for name in BENCHMARKS:
+        benchmark(name)
+
+
 PARTS: dict[str, Callable[[], None]] = {
     "reference": reference,
     "demo": demo,
     "test": test,
     "quality": quality,
+    "benchmarks": benchmarks,
+    **{f"bench-{name}": partial(benchmark, name) for name in BENCHMARKS},
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the parts that are asked for, else all but the quality."""
+    """Write the parts that are asked for, else all but quality and benchmarks."""
     parser = argparse.ArgumentParser(prog="make docs", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     asked = parser.parse_args(argv).parts or ["reference", "demo", "test"]

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
-TOP_LEVEL = ("service", "retrieval", "ranking", "models")
+TOP_LEVEL = ("service", "retrieval", "ranking", "models", "benchmarks")
 OFFLINE_LIBRARIES = {"matplotlib", "torch", "onnx", "onnxscript", "pyarrow", "safetensors", "scipy"}
 BROUGHT = ("starlette", "pydantic_core")
 """What FastAPI and pydantic are made of, and expose."""

@@ -1,0 +1,87 @@
+"""`cascada bench`: measure speed and memory in the world `scale`, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.machine import one_thread
+
+FOLDER = Path(".bench")
+SIZES = (10_000, 100_000, 1_000_000)
+NAMES = ("prepare", "kernel", "growth", "memory", "recall-only")
+"""Of `all`, too, in this order."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `cascada bench ARGV`; 0 on success, 2 on bad input or something missing, in one line."""
+    arguments = _parser().parse_args(argv)
+    one_thread()
+    names = NAMES if arguments.name == "all" else (arguments.name,)
+    try:
+        for name in names:
+            _run(name, arguments)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"cascada bench: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(name: str, arguments: argparse.Namespace) -> None:
+    root: Path = arguments.folder
+    sizes: list[int] = arguments.items or list(_DEFAULT_SIZES[name])
+    command = " ".join(["cascada bench", name, *(f"--items {size}" for size in arguments.items or ())])
+    # Each brings other libraries, and a server must be started before they are in memory.
+    if name == "prepare":
+        from benchmarks.scale import Scale
+
+        for size in sizes:
+            Scale(root, size).prepare()
+        return
+    if name == "kernel":
+        from benchmarks.kernel import kernel
+
+        report = kernel(root, sizes, command)
+    elif name == "growth":
+        from benchmarks.growth import growth
+
+        report = growth(root, sizes, command)
+    elif name == "memory":
+        from benchmarks.memory import memory
+
+        report = memory(root, sizes[-1], command)
+    else:
+        from benchmarks.recall_only import recall_only
+
+        report = recall_only(root, sizes[-1], command, arguments.seconds)
+    print(report.table(), flush=True)
+    print(f"wrote {report.save(root)}", file=sys.stderr)
+
+
+_DEFAULT_SIZES = {
+    "prepare": SIZES,
+    "kernel": SIZES,
+    "growth": SIZES,
+    "memory": SIZES[-1:],
+    "recall-only": SIZES[1:2],
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cascada bench", description=__doc__)
+    parser.add_argument(
+        "name", choices=[*NAMES, "all"], help="what to measure; prepare only fills the folder"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, help="worlds, indexes and results (%(default)s)"
+    )
+    parser.add_argument(
+        "--items", type=int, action="append", help="sizes instead of the usual ones; repeatable"
+    )
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each load (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

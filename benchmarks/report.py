@@ -1,0 +1,67 @@
+"""What a benchmark found, as JSON and as a table to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import cores, describe, load_average
+from models.artifacts import write_json
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """`rows` share their columns; `notes` are sentences that belong under the table, such as a goal."""
+
+    name: str
+    command: str
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+
+    def table(self) -> str:
+        """The rows as a Markdown table, which a terminal shows well enough."""
+        columns = list(self.rows[0])
+        cells = [columns, *([_text(row[name]) for name in columns] for row in self.rows)]
+        widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+        lines = [
+            "| " + " | ".join(_pad(*pair) for pair in zip(line, widths, strict=True)) + " |" for line in cells
+        ]
+        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        loaded = f"Load average at the end {load_average()}, on {len(cores())} cores."
+        return "\n".join([*lines, "", *(f"- {note}" for note in (*self.notes, loaded))])
+
+    def save(self, folder: Path) -> Path:
+        """Write the JSON into `folder`; every run keeps its own file."""
+        now = datetime.now(UTC)
+        path = folder / "results" / f"{self.name}-{now:%Y%m%dT%H%M%SZ}.json"
+        write_json(path, {**asdict(self), "at": now.isoformat(), "machine": describe()})
+        return path
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value, of an even number the lower one."""
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def _pad(text: str, width: int) -> str:
+    number = text[:1].isdigit()
+    return text.rjust(width) if number else text.ljust(width)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return (
+            f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 0.1 else f"{value:,.2f}"
+        )
+    return str(value)
