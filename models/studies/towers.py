@@ -29,6 +29,8 @@ Floats = NDArray[np.float32]
 LIST = 100
 METRICS = ("HR@10", "NDCG@10", "Recall@20", "NDCG@20", "HR@100")
 VALIDATION_REQUESTS = 5000
+LEAST_USERS = 2
+"""Fewer have no standard error and no paired test."""
 _BLOCK = 512
 
 
@@ -75,11 +77,20 @@ def study(
 
 
 def run(dataset: Dataset, config: TrainConfig, seed: int, *, refit: bool) -> Trial:
-    """Train towers as `cascada train` does, and perhaps refit them."""
+    """Train towers as `cascada train` does, and perhaps refit them.
+
+    Raises:
+        ValueError: the test has too few users with a history to judge anything.
+    """
     deterministic(config.threads, seed)
     split = config.split.apply(dataset)
     schema = build_schema(dataset, split.train, history_length=config.history_length)
     features = Features.of(dataset, schema)
+    if (warm := int(held_out(features.timeline, split.test).warm.sum())) < LEAST_USERS:
+        raise ValueError(
+            f"{dataset.name}: {config.split.protocol} leaves {warm} test users with a history and "
+            f"an item that is new to them, {LEAST_USERS} are needed"
+        )
     validation = thinned(features.timeline.requests(split.validation), VALIDATION_REQUESTS)
     start = time.perf_counter()
     with PeakMemory() as memory:

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.order import descending, top_mask
+from retrieval.order import best_rows, descending, top_mask
 
 floats = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1.0, 1.0, np.nan, np.inf, -np.inf])
 
@@ -30,3 +30,28 @@ def test_top_mask_marks_the_first_k_of_the_order(scores, k):
     order = descending(block[0], np.arange(len(scores), dtype=np.int32))
     expected = set(order[: min(k, finite)].tolist())
     assert set(np.flatnonzero(top_mask(block, k)[0]).tolist()) == expected
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from([0.0, 1.0, 2.0, -3.0, np.nan, np.inf, -np.inf]),
+            min_size=6,
+            max_size=6,
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.integers(1, 9),
+)
+def test_best_rows_are_the_order_of_each_row_by_itself(lists, k):
+    block = np.array(lists, np.float32)
+    rows = best_rows(block, k)
+    assert rows.shape == (len(block), min(k, 6))
+    for scores, found in zip(block, rows, strict=True):
+        expected = descending(scores, np.arange(6, dtype=np.int32))[: np.isfinite(scores).sum()][:k]
+        assert found.tolist() == [*expected.tolist(), *[-1] * (len(found) - len(expected))]
+
+
+def test_best_rows_of_nobody_are_none():
+    assert best_rows(np.zeros((0, 4), np.float32), 2).shape == (0, 2)

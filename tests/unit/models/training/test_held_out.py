@@ -61,3 +61,23 @@ def test_a_user_whose_test_items_are_all_old_does_not_ask():
     parted = replace(dataset, event_part=np.array([0, 1, 2, 0, 2], np.int8))
     split = SplitConfig(protocol="given").apply(parted)
     assert held_out(Timeline(dataset), split.test).user.tolist() == [1]
+
+
+def test_a_choice_of_requests_keeps_its_columns_together(asked):
+    _, _, requests = asked
+    some = requests.at(np.array([2, 0]))
+    assert len(some) == 2
+    assert some.user.tolist() == [2, 0]
+    assert some.relevant.tolist() == [[1, 4], [3, -1]]
+    assert some.now_ms.tolist() == [7, 4]
+    assert some.warm.tolist() == [False, True]
+
+
+def test_trainers_see_the_same_moments_and_histories(asked):
+    dataset, _, requests = asked
+    timeline = Timeline(dataset)
+    known = requests.requests()
+    assert known.user.tolist() == [0, 1, 2]
+    assert known.target.tolist() == [3, 4, 1]
+    assert known.now_ms.tolist() == [4, 6, 7]
+    assert [seen.tolist() for seen in timeline.seen(known)] == [[0, 1, 2], [1], []]
