@@ -56,6 +56,10 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(argv)
+    for option in ("config", "no_refit") if arguments.bundle else ("after_last",):
+        if getattr(arguments, option):
+            kind = "study" if arguments.bundle else "bundle"
+            parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
     try:
         if arguments.study:
             return study(arguments)
@@ -86,14 +90,24 @@ def study(arguments: argparse.Namespace) -> int:
         ConfigError, DataError, ValueError: the configuration, the data set or a seed cannot be used.
     """
     chosen = STUDIES[arguments.study]
+    seeds = _seeds(arguments.seeds)
     config = load_config(arguments.config)
     check_names(config)
-    seeds = [int(seed) for seed in arguments.seeds.split(",")]
     found = chosen.run(load_dataset(arguments.dataset), config, seeds, refit=not arguments.no_refit)
+    # What took hours is told before anything can go wrong with a file.
+    print(chosen.tell(found))
     if arguments.json:
         write_json(arguments.json, found)
-    print(chosen.tell(found))
     return 0
+
+
+def _seeds(text: str) -> list[int]:
+    """Whole numbers from 0 up, by commas; spaces do no harm."""
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not (part.isascii() and part.isdigit()):
+            raise ValueError(f"--seeds {text!r}: {part!r} is no seed; write whole numbers, such as 0,1,2")
+    return [int(part) for part in parts]
 
 
 def evaluate(

@@ -21,3 +21,11 @@ def test_an_unknown_key_is_named_beside_the_known_ones():
 
 def test_plans_do_not_share_their_quotas():
     assert Plan().quotas is not Plan().quotas
+
+
+@pytest.mark.parametrize("smoothing", ["both", "weights", "centroids", "none"])
+@pytest.mark.parametrize("own_weight", [None, 0.0, 0.8])
+def test_smoothing_survives_json(smoothing, own_weight):
+    plan = Plan(smoothing=smoothing, own_weight=own_weight)
+    again = Plan.from_json(json.loads(json.dumps(plan.to_json())))
+    assert (again.smoothing, again.own_weight) == (smoothing, own_weight)

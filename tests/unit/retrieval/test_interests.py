@@ -121,3 +121,120 @@ def test_items_score_by_their_best_interest():
     found = model().interests(vector_of(2, 6), *events([2, 6]), slots=40)
     expected = (WORLD.items[:20] @ found.queries[1:].T).max(axis=1)
     np.testing.assert_allclose(found.score(WORLD.items[:20]), expected, rtol=1e-6)
+
+
+def asked(plan: Plan, rows=(2, 2, 6), snapshot: Snapshot | None = None, tastes=(2, 6)):
+    return model(plan, snapshot).interests(vector_of(*tastes), *events(list(rows)), slots=100)
+
+
+def shares(found) -> dict[int, float]:
+    return dict(zip(found.clusters.tolist(), found.weights.tolist(), strict=True))
+
+
+class TestSmoothing:
+    """Interests of several clusters, no query blend: weights and directions are what was smoothed."""
+
+    PLAN = replace(PLAN, own_share=0.0, query_blend=0.0, interests=8)
+
+    def test_none_is_the_same_as_an_own_weight_of_one(self):
+        none = asked(replace(self.PLAN, smoothing="none"))
+        own = asked(replace(self.PLAN, own_weight=1.0))
+        both = asked(self.PLAN)
+        np.testing.assert_array_equal(none.clusters, own.clusters)
+        np.testing.assert_allclose(none.weights, own.weights, atol=1e-6)
+        np.testing.assert_allclose(none.queries, own.queries, atol=1e-5)
+        assert shares(both)[cluster_of(2)] < shares(none)[cluster_of(2)] == pytest.approx(2 / 3)
+
+    def test_weights_alone_leaves_directions_to_the_user(self):
+        none, weights, both = (
+            asked(replace(self.PLAN, smoothing=part)) for part in ("none", "weights", "both")
+        )
+        assert shares(weights) == pytest.approx(shares(both))
+        assert shares(weights) != pytest.approx(shares(none))
+        for cluster in (cluster_of(2), cluster_of(6)):
+            np.testing.assert_allclose(
+                direction(weights, cluster), direction(none, cluster), rtol=1e-4, atol=1e-5
+            )
+            assert not np.allclose(direction(both, cluster), direction(none, cluster), atol=1e-3)
+
+    def test_centroids_alone_leaves_the_mixture_to_the_user(self):
+        none, centroids, both = (
+            asked(replace(self.PLAN, smoothing=part)) for part in ("none", "centroids", "both")
+        )
+        assert shares(centroids) == pytest.approx(shares(none))
+        for cluster in (cluster_of(2), cluster_of(6)):
+            np.testing.assert_allclose(
+                direction(centroids, cluster), direction(both, cluster), rtol=1e-4, atol=1e-5
+            )
+            assert not np.allclose(direction(centroids, cluster), direction(none, cluster), atol=1e-3)
+
+    def test_a_fixed_weight_does_not_grow_with_events(self):
+        plan = replace(self.PLAN, own_weight=0.8)
+        few, many = asked(plan, [2, 6]), asked(plan, [2, 6] * 20)
+        assert shares(few) == pytest.approx(shares(many))
+        alone, nobody = (
+            shares(asked(replace(plan, own_weight=1.0))),
+            shares(asked(replace(plan, own_weight=0.0))),
+        )
+        mixed = shares(asked(plan))
+        for cluster in mixed:
+            assert mixed[cluster] == pytest.approx(
+                0.8 * alone.get(cluster, 0) + 0.2 * nobody.get(cluster, 0), abs=1e-6
+            )
+
+    @pytest.mark.parametrize("changes", [{"own_weight": 1.0}, {"smoothing": "none"}])
+    def test_without_events_there_are_always_the_neighbours(self, changes):
+        found = asked(replace(self.PLAN, **changes), rows=[])
+        plain = asked(self.PLAN, rows=[])
+        np.testing.assert_array_equal(found.clusters, plain.clusters)
+        np.testing.assert_allclose(found.weights, plain.weights, atol=1e-6)
+        assert len(found) > 1
+
+
+class TestTwin:
+    """A user of the snapshot with the asking user's own vector is that user, a day older."""
+
+    PLAN = replace(PLAN, own_share=0.0, interests=8)
+    ODD = 7
+
+    def with_twin(self, others: Snapshot) -> Snapshot:
+        """`others` and a twin of a user of tastes 2 and 6 who is said to like `ODD` alone."""
+        size = others.clusters.shape[1]
+        clusters = np.full((1, size), -1, np.int32)
+        clusters[0, 0] = cluster_of(self.ODD)
+        weights = np.zeros((1, size), np.float32)
+        weights[0, 0] = 1
+        centroids = np.zeros((1, size, TASTES), np.float16)
+        centroids[0, 0, self.ODD] = 1
+        return Snapshot(
+            np.concatenate([others.vectors, vector_of(2, 6)[None]]),
+            np.concatenate([others.clusters, clusters]),
+            np.concatenate([others.weights, weights]),
+            np.concatenate([others.centroids, centroids]),
+        )
+
+    def test_he_is_not_his_own_neighbour(self):
+        found = asked(self.PLAN, snapshot=self.with_twin(WORLD.snapshot()))
+        plain = asked(self.PLAN)
+        assert shares(found) == pytest.approx(shares(plain))
+        np.testing.assert_allclose(found.queries, plain.queries, atol=1e-5)
+
+    def test_nor_at_another_length(self):
+        snapshot = self.with_twin(WORLD.snapshot())
+        snapshot.vectors[-1, :-1] *= 3
+        assert shares(asked(self.PLAN, snapshot=snapshot)) == pytest.approx(shares(asked(self.PLAN)))
+
+    def test_somebody_a_little_different_is_a_neighbour(self):
+        snapshot = self.with_twin(WORLD.snapshot())
+        snapshot.vectors[-1, 0] += 0.2
+        found = asked(self.PLAN, snapshot=snapshot)
+        assert shares(found)[cluster_of(self.ODD)] > shares(asked(self.PLAN)).get(cluster_of(self.ODD), 0)
+
+    def test_where_there_is_nobody_else_the_mean_of_all_stands_in(self):
+        found = asked(self.PLAN, rows=[], snapshot=self.with_twin(Snapshot.empty(TASTES)))
+        assert np.isfinite(found.queries).all()
+        assert shares(found)[cluster_of(self.ODD)] == pytest.approx(1)
+
+
+def direction(found, cluster: int) -> np.ndarray:
+    return unit(found.queries[found.clusters == cluster, :-1])[0]
