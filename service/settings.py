@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -106,8 +106,14 @@ class Settings(BaseSettings):
 
     @field_validator("plan")
     @classmethod
-    def _known_plan_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
-        Plan.from_json(value)
+    def _usable_plan(cls, value: dict[str, Any]) -> dict[str, Any]:
+        whole = Plan.from_json(value).to_json()
+        try:
+            TypeAdapter(Plan).validate_python(whole)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"{key}: {first['msg']}") from None
         return value
 
     @classmethod

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ def test_a_file_elsewhere_is_read_instead(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("CASCADA_PORT", "70000", "CASCADA_PORT: "),
         ("CASCADA_PLAN", "{", "plan"),
         ("CASCADA_PLAN", '{"widht": 1}', "CASCADA_PLAN: unknown plan keys ['widht']"),
+        (
+            "CASCADA_PLAN",
+            '{"smoothing": "most"}',
+            "CASCADA_PLAN: smoothing: Input should be 'both', 'weights'",
+        ),
+        (
+            "CASCADA_PLAN",
+            '{"own_weight": "half"}',
+            "CASCADA_PLAN: own_weight: Input should be a valid number",
+        ),
+        ("CASCADA_PLAN", '{"quotas": {"popular": []}}', "CASCADA_PLAN: quotas.popular: "),
         ("CASCADA_REDIS_PREFIX", "a{b", "CASCADA_REDIS_PREFIX: "),
         ("CASCADA_CONFIG", "/nowhere/x.toml", "there is no file /nowhere/x.toml"),
     ],
@@ -71,6 +83,12 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert [key.get_secret_value() for key in settings.api_keys] == ["hunter2", "hunter3"]
     assert "hunter" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_every_kind_of_plan_override_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '{"ranked": 50, "quotas": {"popular": 1}, "smoothing": "none", "own_weight": null, "kappa": 3}'
+    monkeypatch.setenv("CASCADA_PLAN", text)
+    assert load_settings().plan == json.loads(text)
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
