@@ -31,6 +31,8 @@ class Plan:
     kappa: float = 5.0
     own_weight: float | None = None
     """A fixed lam, the weight of the user's own events against the neighbours'; None = n / (n + kappa)."""
+    background: float = 0.0
+    """Weight of everybody's mean mixture in a user's, so that clusters he never met get a part."""
     smoothing: Literal["both", "weights", "centroids", "none"] = "both"
     """What the neighbours have a part in: the mixture's weights, the interests' directions, both or none."""
     tau_days: float = 90.0

@@ -107,6 +107,7 @@ class InterestModel:
         mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
         events = of_weights * mass / max(mass.sum(), 1e-12)
         mixture = (1.0 - of_weights) * self._neighbour_mixture(near) + events
+        mixture = (1.0 - self._plan.background) * mixture + self._plan.background * self._mean_mixture
         chosen, shares = preferences.choose(mixture, self._plan.interests)
         directions = self._smoothed(chosen, clusters, rows, decayed, near, of_directions)
         parts = np.append(of_weights, events[chosen] / np.maximum(mixture[chosen], 1e-12)).astype(np.float32)

@@ -16,7 +16,8 @@ Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 _HEADROOM = 1.2
-"""Every query asks for this much more than the largest number of slots, to make up for overlaps."""
+"""Every query asks for this much more than the largest number of slots, to make up for overlaps; where that
+is not enough, for twice as much again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,9 @@ def retrieve(index: VectorIndex, interests: Interests) -> Retrieved:
     limit = min(wanted, index.size)
     depth = min(int(slots.max() * _HEADROOM) + 1, limit)
     found = _union(*index.search(queries, depth), slots, telling, wanted, index.size)
-    if len(found.rows) < limit and depth < limit:
-        found = _union(*index.search(queries, limit), slots, telling, wanted, index.size)
+    while len(found.rows) < limit and depth < limit:
+        depth = min(2 * depth, limit)
+        found = _union(*index.search(queries, depth), slots, telling, wanted, index.size)
     order = descending(found.scores, found.rows)
     return Retrieved(found.rows[order], found.scores[order], active[found.interest[order]])
 

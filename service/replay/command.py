@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from models.artifacts import BundleError, write_json
 from models.data.dataset import load_dataset
 from models.data.problems import DataError
+from models.plan import Plan
 from models.training.config import ConfigError, SplitConfig, load_config
 from models.training.held_out import held_out
 from models.training.names import check_names
@@ -54,9 +58,16 @@ def main(argv: list[str]) -> int:
         action="store_true",
         help="ask right after the user's last known event, not at the time of the test event",
     )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="bundle: replay under this change of the plan, too, such as own_share=1, and compare the lists",
+    )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(argv)
-    for option in ("config", "no_refit") if arguments.bundle else ("after_last",):
+    for option in ("config", "no_refit") if arguments.bundle else ("after_last", "against"):
         if getattr(arguments, option):
             kind = "study" if arguments.bundle else "bundle"
             parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
@@ -69,6 +80,7 @@ def main(argv: list[str]) -> int:
             [name for name in arguments.baselines.split(",") if name],
             arguments.threads,
             after_last=arguments.after_last,
+            against=arguments.against,
         )
         if arguments.json:
             write_json(arguments.json, found)
@@ -111,12 +123,21 @@ def _seeds(text: str) -> list[int]:
 
 
 def evaluate(
-    dataset_folder: Path, bundle_folder: Path, baselines: list[str], threads: int, *, after_last: bool = False
+    dataset_folder: Path,
+    bundle_folder: Path,
+    baselines: list[str],
+    threads: int,
+    *,
+    after_last: bool = False,
+    against: Sequence[str] = (),
 ) -> dict[str, Any]:
     """All figures of a bundle on the data set that it was trained on.
 
+    `against` names changes of the plan, KEY=VALUE, whose final lists are compared with the bundle's own.
+
     Raises:
-        ValueError: the data set is another one, so that its test events may have been trained on.
+        ValueError: the data set is another one, so that its test events may have been trained on; or a change
+            is none.
     """
     if unknown := sorted(set(baselines) - set(DEFAULT_BASELINES)):
         raise ValueError(f"unknown baseline {unknown[0]!r}; known are {', '.join(DEFAULT_BASELINES)}")
@@ -133,9 +154,16 @@ def evaluate(
     split = SplitConfig.model_validate(training["config"]["split"]).apply(dataset)
     timeline = Timeline(dataset)
     requests = held_out(timeline, split.test, after_last=after_last)
+    changes = {change: changed(bundle.plan, change) for change in against}
     engine = Engine.build(bundle, NullObserver())
     replayed = replay(engine, dataset, timeline, requests)
     names = engine.cascades[Kind.RECOMMEND].source_names
+    others = {
+        f"final list, {change}": replay(
+            Engine.build(bundle, NullObserver(), plan=plan), dataset, timeline, requests
+        )
+        for change, plan in changes.items()
+    }
     return {
         "bundle": bundle.version,
         "dataset": dataset.name,
@@ -144,5 +172,19 @@ def evaluate(
         "seed": training["config"]["seed"],
         "plan": json.loads(json.dumps(bundle.plan.to_json())),
         "training seconds": training["seconds"],
-        **judge(replayed, requests, dataset, timeline, split, names, baselines),
+        **judge(replayed, requests, dataset, timeline, split, names, baselines, others),
     }
+
+
+def changed(plan: Plan, change: str) -> Plan:
+    """The plan with KEY=VALUE, the value in JSON.
+
+    Raises:
+        ValueError: no such key, or a value that it cannot have.
+    """
+    key, _, value = change.partition("=")
+    try:
+        known = Plan.from_json(plan.to_json() | {key: json.loads(value)}).to_json()
+        return TypeAdapter(Plan).validate_python(known)
+    except ValueError as error:
+        raise ValueError(f"--against {change!r}: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,9 @@ def judge(
     split: Split,
     source_names: tuple[str, ...],
     baselines: Sequence[str],
+    others: Mapping[str, Sequence[Replayed]],
 ) -> dict[str, Any]:
-    """Every figure of the evaluation, as plain JSON types."""
+    """Every figure of the evaluation, as plain JSON types; `others` are replays under other plans, by name."""
     relevant = requests.relevant
     lists = {
         "final list": Lists.of(stack([each.answer for each in replayed]), relevant),
@@ -62,6 +63,8 @@ def judge(
         "tower's order": Lists.of(ordered(replayed, "tower"), relevant),
         "retrieval's order": Lists.of(stack([each.steps["retrieve"] for each in replayed]), relevant),
     }
+    for name, other in others.items():
+        lists[name] = Lists.of(stack([each.answer for each in other]), relevant)
     settings: dict[str, Any] = {}
     for name in baselines:
         tuned = tune(name, dataset, split)
