@@ -21,6 +21,8 @@ _faiss: Any = faiss
 """The same module, for what its own stubs do not know."""
 _LANES = 16
 """8-bit codes are decoded so many at a time; another width costs eight times as much."""
+_CODED = np.float32(1e15)
+"""A component beyond is coded as this one: the coder does not survive a square that is not finite."""
 _MORE = 4
 """Where a query found too few, it reads so many times as many cells."""
 
@@ -52,7 +54,11 @@ class FaissIndex:
     @property
     def kind(self) -> str:
         """See `retrieval.index.KINDS`."""
-        return next((kind for parent, kind in _KINDS.items() if isinstance(self._index, parent)), "flat")
+        kind = next((kind for parent, kind in _KINDS.items() if isinstance(self._index, parent)), "flat")
+        if kind != "ivfpq":
+            return kind
+        cells = faiss.downcast_index(faiss.extract_index_ivf(self._index))
+        return "pq4" if isinstance(cells, faiss.IndexIVFPQFastScan) else kind
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """See `retrieval.index.VectorIndex`."""
@@ -90,6 +96,9 @@ class FaissIndex:
         while probes < cells.nlist:
             probes = min(probes * _MORE, cells.nlist)
             yield self._index, _parameters(self._index, IndexSettings(probes=probes))
+        if isinstance(self._index, faiss.IndexRefine):
+            # A fast scan never returns the very worst: what rounds to no score is not above none.
+            yield faiss.downcast_index(self._index.refine_index), None
 
     def searching(self, settings: IndexSettings) -> FaissIndex:
         """See `retrieval.index.VectorIndex`."""
@@ -121,7 +130,7 @@ _KINDS = {
     faiss.IndexRefine: "ivfpq",
     faiss.IndexPreTransform: "sq8",
 }
-"""The outermost class of each kind but flat."""
+"""The outermost class of each kind but flat; "pq4" has that of "ivfpq"."""
 
 
 def build_flat(vectors: Floats) -> Any:
@@ -178,6 +187,29 @@ def build_pq(vectors: Floats, centres: Floats, probes: int, code_bytes: int, ref
     codes.train(vectors if len(vectors) >= 256 else np.resize(vectors, (256, vectors.shape[1])))
     index = faiss.IndexRefineFlat(codes)
     index.add(vectors)
+    index.k_factor = float(max(refine, 1))
+    return index
+
+
+def build_pq4(vectors: Floats, centres: Floats, probes: int, code_bytes: int, refine: int, seed: int) -> Any:
+    """Like `build_pq`, with codes of four bits, by default one per component, whose tables fit registers.
+
+    So a code costs a small part of the time of a vector, and more cells can be read (FAISS's fast scan, after
+    arXiv 1704.07355).
+    """
+    count = min(2 * code_bytes or vectors.shape[1], vectors.shape[1])
+    width = -(-vectors.shape[1] // count) * count
+    coarse = _coarse(np.clip(centres, -_CODED, _CODED), width)
+    lists = faiss.IndexIVFPQFastScan(coarse, width, len(centres), count, 4, faiss.METRIC_INNER_PRODUCT)
+    lists.by_residual = True
+    lists.pq.cp.seed = seed
+    lists.pq.cp.min_points_per_centroid = 1
+    lists.nprobe = min(probes, len(centres))
+    codes = _widened(lists, vectors.shape[1])
+    coded = np.clip(vectors, -_CODED, _CODED)
+    codes.train(coded if len(coded) >= 16 else np.resize(coded, (16, coded.shape[1])))
+    codes.add(coded)
+    index = faiss.IndexRefineFlat(codes, _faiss.swig_ptr(vectors))
     index.k_factor = float(max(refine, 1))
     return index
 

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.cells import centres
-from retrieval.faiss_index import FaissIndex, build_cells, build_codes, build_flat, build_hnsw, build_pq
+from retrieval.faiss_index import (
+    FaissIndex,
+    build_cells,
+    build_codes,
+    build_flat,
+    build_hnsw,
+    build_pq,
+    build_pq4,
+)
 from retrieval.index_settings import METRIC, IndexSettings
 from retrieval.threads import bound_threads
 
@@ -131,6 +139,11 @@ def _pq(vectors: Floats, settings: IndexSettings, seed: int, clusters: Floats | 
     return build_pq(vectors, cells, settings.probes, settings.code_bytes, settings.refine, seed)
 
 
+def _pq4(vectors: Floats, settings: IndexSettings, seed: int, clusters: Floats | None) -> object:
+    cells = centres(vectors, settings.lists, seed, clusters)
+    return build_pq4(vectors, cells, settings.probes, settings.code_bytes, settings.refine, seed)
+
+
 KINDS: Mapping[str, Build] = {
     "flat": lambda vectors, *_: build_flat(vectors),
     "ivf": _cells,
@@ -138,6 +151,7 @@ KINDS: Mapping[str, Build] = {
         vectors, settings.links, settings.effort, settings.breadth
     ),
     "ivfpq": _pq,
+    "pq4": _pq4,
     "sq8": _codes,
 }
-"""Flat (exact), inverted lists, graph, product codes with exact refinement, 8-bit codes in inverted lists."""
+"""Flat (exact), inverted lists, graph, product codes of 8 or 4 bits with exact refinement, 8-bit codes."""

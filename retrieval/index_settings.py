@@ -16,15 +16,15 @@ SMALL = 20_000
 class IndexSettings:
     """How an index is built, then how it is searched; each key concerns some kinds only.
 
-    kind        "flat", "ivf", "hnsw", "ivfpq", "sq8"; "auto" = flat up to 20,000 vectors, then ivf
-    lists       ivf, ivfpq, sq8: cells; 0 = the clusters if their number suits, else sqrt(m)
+    kind        "flat", "ivf", "hnsw", "ivfpq", "pq4", "sq8"; "auto" = flat up to 20,000 vectors, then ivf
+    lists       ivf, ivfpq, pq4, sq8: cells; 0 = the clusters if their number suits, else sqrt(m)
     links       hnsw: edges per vector           effort      hnsw: candidates held while building
-    code_bytes  ivfpq: bytes of a code; 0 = half the dimension
+    code_bytes  ivfpq, pq4: bytes of a code; 0 = half the dimension
 
     At the search, stored beside the index and free to change without building it again:
-    probes      ivf, ivfpq, sq8: cells that a query reads
+    probes      ivf, ivfpq, pq4, sq8: cells that a query reads
     breadth     hnsw: candidates held while searching
-    refine      ivfpq: times k candidates by code are scored exactly
+    refine      ivfpq, pq4: times k candidates by code are scored exactly
 
     The defaults are the measured ones of docs/adr/0009.
     """

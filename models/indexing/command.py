@@ -88,13 +88,13 @@ def tuned(source: IndexSource, arguments: argparse.Namespace) -> list[str]:
 
 
 _NUMBERS = {
-    "lists": "ivf, ivfpq, sq8: cells; 0 = the clusters if their number suits, else sqrt(items)",
-    "probes": "ivf, ivfpq, sq8: cells that a query reads",
+    "lists": "ivf, ivfpq, pq4, sq8: cells; 0 = the clusters if their number suits, else sqrt(items)",
+    "probes": "ivf, ivfpq, pq4, sq8: cells that a query reads",
     "links": "hnsw: edges per vector",
     "effort": "hnsw: candidates held while building",
     "breadth": "hnsw: candidates held while searching",
-    "code_bytes": "ivfpq: bytes of a code; 0 = half the dimension",
-    "refine": "ivfpq: so many times k candidates are scored exactly",
+    "code_bytes": "ivfpq, pq4: bytes of a code; 0 = half the dimension",
+    "refine": "ivfpq, pq4: so many times k candidates are scored exactly",
 }
 
 

@@ -38,7 +38,7 @@ def searches(built: IndexSettings) -> Iterator[list[IndexSettings]]:
         yield [built]
     elif built.kind == "hnsw":
         yield [replace(built, breadth=breadth) for breadth in BREADTHS]
-    elif built.kind == "ivfpq":
+    elif built.kind in ("ivfpq", "pq4"):
         for refine in REFINES:
             yield [replace(built, refine=refine, probes=each) for each in probes]
     else:

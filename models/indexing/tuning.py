@@ -178,5 +178,6 @@ _MATTERS = {
     "ivf": ("lists", "probes"),
     "sq8": ("lists", "probes"),
     "ivfpq": ("lists", "probes", "refine"),
+    "pq4": ("lists", "probes", "refine"),
     "hnsw": ("links", "breadth"),
 }

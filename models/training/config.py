@@ -158,9 +158,9 @@ class RetrievalConfig(_Section):
     neighbour_method: str = Field("auto", description="cooccurrence, ease, or auto: ease up to 5,000 items")
     ease_l2: float = Field(200.0, gt=0, description="ridge of ease")
     shrinkage: float = Field(10.0, ge=0, description="cooccurrence: what holds pairs of few users down")
-    index: Literal["auto", "flat", "ivf", "hnsw", "ivfpq", "sq8"] = Field(
+    index: Literal["auto", "flat", "ivf", "hnsw", "ivfpq", "pq4", "sq8"] = Field(
         "auto",
-        description="flat (exact), ivf, hnsw, ivfpq, sq8, or auto: flat up to 20,000 items, then ivf",
+        description="flat (exact), ivf, hnsw, ivfpq, pq4, sq8, or auto: flat up to 20,000 items, then ivf",
     )
     recall: float = Field(
         0.95, gt=0, le=1, description="share of the exact best 200 that the index promises to find"

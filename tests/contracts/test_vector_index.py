@@ -51,6 +51,11 @@ class TestProductCodes(FaissSuite):
     least_recall = 0.95
 
 
+class TestFourBitCodes(FaissSuite):
+    settings = IndexSettings("pq4", lists=64, probes=24, refine=8)
+    least_recall = 0.95
+
+
 class TestEightBitCodes(FaissSuite):
     settings = IndexSettings("sq8", lists=64, probes=24)
     least_recall = 0.95

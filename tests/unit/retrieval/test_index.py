@@ -51,6 +51,8 @@ def asked() -> np.ndarray:
         (IndexSettings("sq8", lists=30, probes=1), {"probes": 30}),
         (IndexSettings("ivfpq", lists=30, probes=1, refine=4), {"probes": 30}),
         (IndexSettings("ivfpq", lists=2, probes=2, refine=1, code_bytes=1), {"refine": 20}),
+        (IndexSettings("pq4", lists=30, probes=1, refine=4), {"probes": 30}),
+        (IndexSettings("pq4", lists=2, probes=2, refine=1, code_bytes=1), {"refine": 20}),
         (IndexSettings("hnsw", links=4, effort=8, breadth=1), {"breadth": 200}),
     ],
 )
