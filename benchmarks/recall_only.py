@@ -24,7 +24,7 @@ from benchmarks.people import write_bodies, write_histories
 from benchmarks.report import Report, Row, median
 from benchmarks.rival import rival_environment, write_index, write_keys
 from benchmarks.scale import Scale
-from benchmarks.serving import Redis, Server, our_worker, redis_server, rival_worker
+from benchmarks.serving import Redis, Server, degraded, our_worker, redis_server, rival_worker
 
 PLANS: dict[str, dict[str, Any]] = {
     "ours, recall only": {
@@ -57,6 +57,10 @@ class Side:
     path: str
     bodies: Path
 
+    def degraded(self) -> int:
+        """Answers so far that went without something; the rival knows no such thing."""
+        return 0 if self.name == RIVAL else degraded(self.server)
+
 
 @dataclass(frozen=True)
 class Lap:
@@ -66,6 +70,7 @@ class Lap:
     worker_s: float
     redis_s: float
     round_trips: int
+    degraded: int
 
 
 def recall_only(root: Path, items: int, command: str, seconds: float) -> Report:
@@ -106,8 +111,9 @@ def recall_only(root: Path, items: int, command: str, seconds: float) -> Report:
             slower = min(float(row["requests/s"]) for row in rows[-len(sides) : -1])
             rate = OPEN_SHARE * slower
             for side in sides:
+                without = side.degraded()
                 load = open_loop(side.server.port, side.path, side.bodies, rate, seconds)
-                rows.append(_open_row(side, rate, load))
+                rows.append(_open_row(side, rate, load, side.degraded() - without))
     return Report("recall-only", command, rows, _notes(rows))
 
 
@@ -117,6 +123,7 @@ def _laps(
     laps: dict[str, list[Lap]] = {side.name: [] for side in sides}
     for _ in range(ROUNDS):
         for side in sides:
+            without = side.degraded()
             worker, keeper, trips = cpu_seconds(side.server.pid), cpu_seconds(store.pid), counts.round_trips()
             load = closed_loop(side.server.url, side.path, side.bodies, connections, seconds, core)
             laps[side.name].append(
@@ -125,6 +132,7 @@ def _laps(
                     cpu_seconds(side.server.pid) - worker,
                     cpu_seconds(store.pid) - keeper,
                     counts.round_trips() - trips,
+                    side.degraded() - without,
                 )
             )
     return laps
@@ -140,6 +148,7 @@ def _row(side: Side, loop: str, laps: Sequence[Lap]) -> Row:
         "p95 ms": median([lap.load.p95_ms for lap in laps]),
         "p99 ms": median([lap.load.p99_ms for lap in laps]),
         "errors": sum(lap.load.errors for lap in laps),
+        "degraded": sum(lap.degraded for lap in laps),
         "CPU s / 1,000": sum(lap.worker_s for lap in laps) * 1000 / requests,
         "Redis CPU s / 1,000": sum(lap.redis_s for lap in laps) * 1000 / requests,
         "Redis round trips": sum(lap.round_trips for lap in laps) / requests,
@@ -147,7 +156,7 @@ def _row(side: Side, loop: str, laps: Sequence[Lap]) -> Row:
     }
 
 
-def _open_row(side: Side, rate: float, load: Load) -> Row:
+def _open_row(side: Side, rate: float, load: Load, without: int) -> Row:
     empty = ("CPU s / 1,000", "Redis CPU s / 1,000", "Redis round trips", "RSS MB")
     return {
         "loop, connections": f"open, {rate:.0f}/s due",
@@ -157,6 +166,7 @@ def _open_row(side: Side, rate: float, load: Load) -> Row:
         "p95 ms": load.p95_ms,
         "p99 ms": load.p99_ms,
         "errors": load.errors,
+        "degraded": without,
         **dict.fromkeys(empty),
     }
 

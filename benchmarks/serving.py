@@ -61,6 +61,9 @@ def our_worker(
         "CASCADA_PORT": str(port),
         "CASCADA_REDIS_URL": f"redis://127.0.0.1:{redis_port}",
         "CASCADA_ACCESS_LOG": "false",
+        # A saturated worker looks at its answers late; with the usual 50 ms it would go without the user.
+        "CASCADA_REDIS_READ_TIMEOUT_MS": "5000",
+        "CASCADA_DEADLINE_MS": "60000",
         "CASCADA_PLAN": orjson.dumps(plan).decode(),
     }
     command = pinned(core, [sys.executable, "-m", "service.command", "serve"])
@@ -77,6 +80,13 @@ def rival_worker(environment_folder: Path, redis_port: int, core: int, log: Path
     environment = {"REDIS_HOST": f"127.0.0.1:{redis_port}"}
     with _running(pinned(core, [*sanic, *options]), port, log, environment, _accepts) as server:
         yield server
+
+
+def degraded(server: Server) -> int:
+    """Answers of our worker so far that had to go without something."""
+    lines = httpx.get(f"{server.url}/metrics", timeout=30).text.splitlines()
+    counts = [line.rpartition(" ")[2] for line in lines if line.startswith("cascada_degraded_total")]
+    return round(sum(map(float, counts)))
 
 
 class Redis:
