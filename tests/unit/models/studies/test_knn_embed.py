@@ -143,6 +143,14 @@ def test_the_mean_of_the_history_weighs_kinds_of_events(world):
     assert asked.queries[0, -1] == world.vectors[0, -1]
 
 
+@pytest.mark.parametrize("name", [SINGLES[0], "mixture, no smoothing (lam 1)"])
+def test_the_plans_weights_of_event_kinds_are_used(world, name, monkeypatch):
+    monkeypatch.setattr(knn_embed, "CANDIDATES", SMALL)
+    variant = next(variant for variant in VARIANTS if variant.name == name)
+    heavy = replace(world, plan=replace(world.plan, event_weights={"buy": 20.0}))
+    assert (judged(world, variant)["distance"] != judged(heavy, variant)["distance"]).any()
+
+
 def test_the_figures_of_a_study_are_complete_plain_and_repeat(monkeypatch):
     monkeypatch.setattr(knn_embed, "CANDIDATES", SMALL)
     monkeypatch.setattr(knn_embed, "VARIANTS", VARIANTS[:3] + VARIANTS[-3:-2])

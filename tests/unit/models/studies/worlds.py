@@ -21,7 +21,7 @@ CONFIG = TrainConfig.model_validate(
     }
 )
 COLD = 6
-"""So many items are met in the test only."""
+"""So many items are met in the test only, the next one in validation and test."""
 
 
 @cache
@@ -33,7 +33,9 @@ def split_world() -> Dataset:
     part[split.validation], part[split.test] = 1, 2
     item = drawn.event_item.copy()
     rng = np.random.default_rng(0)
-    early = np.flatnonzero((part < 2) & (item < COLD))
-    item[early] = rng.integers(COLD, drawn.items, len(early))
-    item[split.test[::5]] = np.arange(len(split.test[::5])) % COLD
+    early = np.flatnonzero((part < 2) & (item <= COLD))
+    item[early] = rng.integers(COLD + 1, drawn.items, len(early))
+    cold = split.test[::5]
+    item[cold] = np.arange(len(cold)) % COLD
+    item[split.validation[0]] = item[split.test[-1]] = COLD
     return replace(drawn, event_item=item, event_part=part)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from models.data.splits import known_items
 from models.data.vocabulary import build_schema
+from models.networks.user_tower import UserTower
 from models.training import tower
 from models.training.batches import Batch
 from models.training.config import TowerConfig
@@ -141,6 +142,17 @@ def test_sets_are_learned_where_order_says_nothing():
     same_camp = (np.arange(1, dataset.items)[None] - 1) % 4 == (requests.target[:, None] - 1) % 4
     best = scores[:, 1:].argsort(axis=1)[:, ::-1][:, :8]
     assert np.take_along_axis(same_camp, best, axis=1)[rest].mean() > 0.9
+
+
+@pytest.mark.parametrize(("encoder", "forbidden"), [("mean", "positions"), ("hstu", "others")])
+def test_only_sets_are_asked_for_each_event_from_the_others(monkeypatch, encoder, forbidden):
+    """Read at its own place, an event of a set would be its own answer."""
+
+    def never(*inputs: object) -> None:
+        raise AssertionError(forbidden)
+
+    monkeypatch.setattr(UserTower, forbidden, never)
+    assert learn(validate=False, epochs=1, encoder=encoder).epoch == 1
 
 
 def test_a_stranger_is_shown_what_most_go_for():

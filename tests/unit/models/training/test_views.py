@@ -61,6 +61,11 @@ def test_fields_that_repeat_each_other_are_in_one_view():
     assert {tuple(one) for one, _ in masks()} == {(1, 0, 1, 0), (0, 1, 0, 1)}
 
 
+def test_a_fields_first_partners_are_itself_and_its_copy():
+    partners = ItemViews(planted(), WIDTHS).partners
+    assert partners[:, :2].tolist() == [[0, 2], [1, 3], [2, 0], [3, 1]]
+
+
 def test_dependence_is_one_for_a_copy_and_nothing_for_strangers():
     found = dependence(planted(), WIDTHS)
     np.testing.assert_allclose(found, found.T)
