@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.machine import one_thread
 
 FOLDER = Path(".bench")
+LEAST = 1000
 SIZES = (10_000, 100_000, 1_000_000)
 NAMES = ("prepare", "kernel", "growth", "memory", "recall-only")
 """Of `all`, too, in this order."""
@@ -20,6 +21,7 @@ def main(argv: list[str]) -> int:
     one_thread()
     names = NAMES if arguments.name == "all" else (arguments.name,)
     try:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             _run(name, arguments)
     except (OSError, ValueError, RuntimeError) as error:
@@ -77,10 +79,17 @@ def _parser() -> argparse.ArgumentParser:
         "--folder", type=Path, default=FOLDER, help="worlds, indexes and results (%(default)s)"
     )
     parser.add_argument(
-        "--items", type=int, action="append", help="sizes instead of the usual ones; repeatable"
+        "--items", type=_size, action="append", help="sizes instead of the usual ones; repeatable"
     )
     parser.add_argument("--seconds", type=float, default=6.0, help="of each load (%(default)s)")
     return parser
+
+
+def _size(text: str) -> int:
+    value = int(text)
+    if value < LEAST:
+        raise argparse.ArgumentTypeError(f"{text} is less than {LEAST:,} items, which are no world")
+    return value
 
 
 if __name__ == "__main__":
