@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 
 class MeanEncoder(nn.Module):
-    """mean_j of w_j x_j with w = exp(a . x), then a residual layer that starts near 0 (our choice).
+    """mean_j of w_j x_j with w = exp(a . x) / |x|^p, then a residual layer that starts near 0 (our choice).
+
+    p starts at 1, a mean of directions: where lengths say how popular an item is, a popular one would drown
+    what is special about a user.
 
     It reads a set: training asks it for each event from all others (`others`), not for the next one. `layers`
     and `heads` are not used.
@@ -19,6 +22,7 @@ class MeanEncoder(nn.Module):
         super().__init__()
         self.length = length
         self.weight = nn.Linear(dim, 1, bias=False)
+        self.exponent = nn.Parameter(torch.ones(()))
         self.inward = nn.Linear(dim, dim)
         self.outward = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
@@ -37,7 +41,9 @@ class MeanEncoder(nn.Module):
         return self._refined(weighted.sum(1, keepdim=True) - weighted, weight.sum(1, keepdim=True) - weight)
 
     def _weighted(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        weight = torch.exp(self.dropout(self.weight(x)).clamp(-10, 10)) * mask.unsqueeze(-1)
+        length = x.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+        told = self.dropout(self.weight(x)).clamp(-10, 10) - self.exponent * length.log()
+        weight = torch.exp(told) * mask.unsqueeze(-1)
         return weight, weight * x
 
     def _refined(self, total: Tensor, weight: Tensor) -> Tensor:

@@ -150,5 +150,6 @@ def started(
     )
     if config.start == "spectral":
         with torch.no_grad():
-            items.id.weight.copy_(torch.from_numpy(spectral_vectors(seen, config.dim, seed)))
+            start = spectral_vectors(seen, config.dim, seed, unit_length=config.length == "unit")
+            items.id.weight.copy_(torch.from_numpy(start))
     return items, user_tower(features.schema, config)
