@@ -134,9 +134,9 @@ class InterestModel:
 
         The snapshot knows no ids: a user of the very same direction is taken for this user and left out.
         """
-        count = min(self._plan.neighbours + 1, len(self._snapshot))
-        if count == 0:
+        if self._plan.neighbours == 0 or len(self._snapshot) == 0:
             return None
+        count = min(self._plan.neighbours + 1, len(self._snapshot))
         likeness, rows = self._users.search(unit(vector[None, :-1]), count)
         others = likeness[0] < _SAME_USER
         nearest: Rows = rows[0][others][: self._plan.neighbours]
