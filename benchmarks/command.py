@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--items", type=_size, action="append", help="sizes instead of the usual ones; repeatable"
     )
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each load (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load (%(default)s)")
     return parser
 
 
