@@ -116,14 +116,15 @@ class Timeline:
 
     def sets(self, schema: Schema, events: NDArray[np.integer[Any]]) -> Windows:
         """The same for encoders that read a set: windows of T that do not overlap, each event's own item the
-        target, to be found from the others."""
+        target, to be found from the others; a user's first event is to be found from nothing, too."""
         place = np.sort(self.place[events])
         length = schema.history_length
         begin, last = _cuts(self.user[place], length, 0)
         where = last[:, None] + np.arange(-length + 1, 1)
         mask = where >= begin[:, None]
-        own = place[np.maximum(where, 0)]
-        target = np.where(mask & self.first[own], self.item[own], -1)
+        opening = (where == begin[:, None] - 1) & self._opens(place[begin])[:, None]
+        own = place[np.clip(where + opening, 0, len(place) - 1)]
+        target = np.where((mask | opening) & self.first[own], self.item[own], -1)
         return self._windows(schema, place, where, mask, target, place[last])
 
     def _windows(

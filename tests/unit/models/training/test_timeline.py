@@ -184,15 +184,20 @@ class TestSets:
     def test_every_event_is_a_target_once_and_is_found_at_its_own_place(self):
         dataset = events_dataset([0] * 23 + [1] * 10, list(range(33)), range(33))
         windows = Timeline(dataset).sets(schema(8), np.arange(33))
-        assert sorted(windows.target[windows.target >= 0].tolist()) == list(range(33))
         real = windows.history.mask
+        assert sorted(windows.target[real].tolist()) == list(range(33))
         assert (windows.target[real] == windows.history.rows[real]).all()
-        assert (windows.target[~real] == -1).all()
+
+    def test_the_first_event_is_also_found_from_nothing(self):
+        dataset = events_dataset([0] * 3 + [1] * 9, list(range(12)), range(12))
+        windows = Timeline(dataset).sets(schema(4), np.arange(12))
+        opening = windows.target[~windows.history.mask]
+        assert opening[opening >= 0].tolist() == [0]
 
     def test_an_item_met_again_is_read_but_not_looked_for(self):
         windows = Timeline(one_user([4, 5, 4])).sets(schema(4), np.arange(3))
         assert windows.history.rows[0, 1:].tolist() == [4, 5, 4]
-        assert windows.target.tolist() == [[-1, 4, 5, -1]]
+        assert windows.target.tolist() == [[4, 4, 5, -1]]
 
 
 class TestNewestPerUser:

@@ -155,12 +155,13 @@ def test_only_sets_are_asked_for_each_event_from_the_others(monkeypatch, encoder
     assert learn(validate=False, epochs=1, encoder=encoder).epoch == 1
 
 
-def test_a_stranger_is_shown_what_most_go_for():
+@pytest.mark.parametrize("encoder", ["hstu", "mean"])
+def test_a_stranger_is_shown_what_most_go_for(encoder):
     """Each of 160 users has item 0, and nothing else is as popular: it is among the first three of 49."""
     features = planted_sets()
     events = np.arange(features.dataset.events)
     none = features.timeline.requests(events[:1]).at(NOBODY)
-    towers = train_towers(features, events, none, SMALL.model_copy(update={"epochs": 6}), 0)
+    towers = train_towers(features, events, none, SMALL.model_copy(update={"epochs": 6, "encoder": encoder}), 0)
     scores = (towers.user_vectors(stranger(features)) @ towers.item_vectors().T)[0]
     assert np.isfinite(scores).all()
     assert 0 in scores.argsort()[::-1][:3]
