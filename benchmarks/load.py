@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.machine import pinned
 
-_SCRIPT = """
+_POST = """
 local bodies, at = {}, 0
 for line in io.lines("%(bodies)s") do bodies[#bodies + 1] = line end
 wrk.method, wrk.headers["Content-Type"] = "POST", "application/json"
@@ -26,9 +26,11 @@ request = function()
   at = at %% #bodies + 1
   return wrk.format("POST", "%(path)s", nil, bodies[at])
 end
+"""
+_DONE = """
 done = function(summary, latency)
   local e = summary.errors
-  io.write(string.format('\\n[%%d, %%d, %%d, %%d, %%d, %%d]\\n', summary.requests, summary.duration,
+  io.write(string.format('\\n[%d, %d, %d, %d, %d, %d]\\n', summary.requests, summary.duration,
     latency:percentile(50), latency:percentile(95), latency:percentile(99),
     e.connect + e.read + e.write + e.status + e.timeout))
 end
@@ -52,8 +54,10 @@ class Load:
         return self.requests / self.seconds
 
 
-def closed_loop(url: str, path: str, bodies: Path, connections: int, seconds: float, core: int) -> Load:
-    """Every connection sends its next request as soon as it has an answer.
+def closed_loop(
+    url: str, path: str, bodies: Path | None, connections: int, seconds: float, core: int
+) -> Load:
+    """Every connection sends its next request as soon as it has an answer; without `bodies` they are GETs.
 
     Raises:
         RuntimeError: there is no wrk, or it failed.
@@ -61,9 +65,9 @@ def closed_loop(url: str, path: str, bodies: Path, connections: int, seconds: fl
     if shutil.which("wrk") is None:
         raise RuntimeError("wrk is not installed: apt-get install wrk")
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_SCRIPT % {"bodies": bodies, "path": path})
+        script.write((_POST % {"bodies": bodies, "path": path} if bodies else "") + _DONE)
         script.flush()
-        options = ["-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s", "-s", script.name, url]
+        options = ["-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s", "-s", script.name, url + path]
         done = subprocess.run(pinned(core, ["wrk", *options]), capture_output=True, text=True, check=False)
     try:
         requests, micros, p50, p95, p99, errors = json.loads(done.stdout.strip().splitlines()[-1])

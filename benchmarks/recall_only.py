@@ -114,7 +114,19 @@ def recall_only(root: Path, items: int, command: str, seconds: float) -> Report:
                 without = side.degraded()
                 load = open_loop(side.server.port, side.path, side.bodies, rate, seconds)
                 rows.append(_open_row(side, rate, load, side.degraded() - without))
-    return Report("recall-only", command, rows, _notes(rows))
+            idle = _idle(a, seconds, other)
+    return Report("recall-only", command, rows, [*_notes(rows), idle])
+
+
+def _idle(server: Server, seconds: float, core: int) -> str:
+    """What the HTTP stack alone can do: an upper bound of whatever is built on it."""
+    before = cpu_seconds(server.pid)
+    load = closed_loop(server.url, "/healthz", None, 8, seconds, core)
+    cpu_ms = (cpu_seconds(server.pid) - before) * 1000 / load.requests
+    return (
+        f"`/healthz` of our worker, which does nothing, at 8 connections: {load.rate:,.0f} requests/s, "
+        f"{cpu_ms:.2f} ms of CPU each."
+    )
 
 
 def _laps(
