@@ -30,7 +30,7 @@ Doubles = NDArray[np.float64]
 
 CANDIDATES = 500
 DEPTHS = (10, 50, 100, 500)
-USERS = 5000
+USERS = 2000
 LENGTHS = ((1, 5), (6, 15), (16, 40), (41, None))
 """Buckets of history length by which the gain is told."""
 
@@ -66,6 +66,8 @@ VARIANTS = (
     Variant("both, queries half the user vector", {"own_share": 0.0, "query_blend": 0.5}),
     Variant("half of the slots for the user vector", {"own_share": 0.5, "query_blend": 0.0}),
     Variant(SHIPPED, {}),
+    Variant("wider: 16 interests, 0.3 of everybody's", {"interests": 16, "background": 0.3}),
+    Variant("wider: 32 interests, 0.3 of everybody's", {"interests": 32, "background": 0.3}),
     Variant("shipped, without smoothing", {"smoothing": "none"}),
     Variant("shipped, random clusters", {}, clusters="random"),
 )
