@@ -35,7 +35,7 @@ format: .venv/.dev ## rewrite the sources in the house format
 demo-smoke: ## run the README's first command in a clean clone with an empty home, and end it
 	@$(if $(PYTHON),$(PYTHON),python3) tests/e2e/demo_smoke.py
 
-docs: .venv/.dev ## rewrite what commands write in the documents (PARTS="reference demo test quality benchmarks")
+docs: .venv/.dev ## rewrite what commands write in the documents (PARTS="reference demo test quality studies benchmarks")
 	@$(RUN) deploy.docs $(PARTS)
 
 quality: .venv/.dev ## measure the demo's bundle on its test period and write docs/quality.md

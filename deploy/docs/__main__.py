@@ -17,6 +17,7 @@ from deploy.demo.processes import cascada
 from deploy.demo.steps import plan
 from deploy.docs.blocks import fenced, fill
 from deploy.docs.origin import origin
+from deploy.docs.studies import studies
 from deploy.readme import marked_command
 from models.training.config import markdown as training_table
 from service.metrics import markdown as metrics_table
@@ -90,7 +91,7 @@ def quality() -> None:
 
 
 QUALITY = {
-    "movielens-100k": (),
+    "movielens-100k": ("--against", "own_share=1"),
     "movielens-100k-after-last": ("--after-last",),
 }
 """Blocks of docs/quality.md, and the options of the evaluation that each shows."""
@@ -123,6 +124,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "demo": demo,
     "test": test,
     "quality": quality,
+    "studies": studies,
     "benchmarks": benchmarks,
     **{f"bench-{name}": partial(benchmark, name) for name in BENCHMARKS},
 }

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from models.data.columns import Dataset
 from models.plan import Plan
-from models.studies.towers import Trial, run
+from models.studies.towers import Fit, Trial, run
 from models.training.config import TrainConfig
 from models.training.funnel import DAY_MS, snapshot_of
 from models.training.held_out import HeldOut, held_out
@@ -120,12 +120,12 @@ class World:
 
 
 def study(
-    dataset: Dataset, config: TrainConfig, seeds: Sequence[int], *, refit: bool = True
+    dataset: Dataset, config: TrainConfig, seeds: Sequence[int], *, fit: Fit = "refit"
 ) -> dict[str, Any]:
     """Train on each seed and judge every variant on the same users; plain JSON types."""
     trials = []
     for seed in seeds:
-        world = prepared(run(dataset, config, seed, refit=refit), config)
+        world = prepared(run(dataset, config, seed, fit), config)
         figures = {variant.name: judged(world, variant) for variant in VARIANTS}
         trials.append({"seed": seed, "seconds": round(world.trial.seconds), **compared(world, figures)})
     return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from retrieval.order import best_rows
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
+Fit = Literal["refit", "validate", "final"]
+"""validate: train, and keep the epoch that validation likes best. refit: then train once more, on training
+and validation events, for as many epochs. final: only the latter, for the configured epochs."""
 LIST = 100
 METRICS = ("HR@10", "NDCG@10", "Recall@20", "NDCG@20", "HR@100")
 VALIDATION_REQUESTS = 5000
@@ -48,16 +52,15 @@ class Trial:
 
 
 def study(
-    dataset: Dataset, config: TrainConfig, seeds: Sequence[int], *, refit: bool = True
+    dataset: Dataset, config: TrainConfig, seeds: Sequence[int], *, fit: Fit = "refit"
 ) -> dict[str, Any]:
     """Train on each seed, judge on the test events; plain JSON types.
 
-    With `refit` the towers are trained once more, on training and validation events, for as many epochs as
-    validation liked best; the settings stay.
+    `fit` says on what, see `Fit`.
     """
     trials = []
     for seed in seeds:
-        trial = run(dataset, config, seed, refit=refit)
+        trial = run(dataset, config, seed, fit)
         trials.append(
             {
                 "seed": seed,
@@ -70,13 +73,13 @@ def study(
     return {
         "dataset": dataset.name,
         "protocol": config.split.protocol,
-        "refit": refit,
+        "fit": fit,
         "config": config.model_dump(mode="json", exclude_defaults=True),
         "trials": trials,
     }
 
 
-def run(dataset: Dataset, config: TrainConfig, seed: int, *, refit: bool) -> Trial:
+def run(dataset: Dataset, config: TrainConfig, seed: int, fit: Fit) -> Trial:
     """Train towers as `cascada train` does, and perhaps refit them.
 
     Raises:
@@ -94,10 +97,11 @@ def run(dataset: Dataset, config: TrainConfig, seed: int, *, refit: bool) -> Tri
     validation = thinned(features.timeline.requests(split.validation), VALIDATION_REQUESTS)
     start = time.perf_counter()
     with PeakMemory() as memory:
-        towers = train_towers(features, split.train, validation, config.tower, seed)
-        best = towers.best
-        if refit:
-            tower = config.tower.model_copy(update={"epochs": towers.epoch})
+        best, tower = math.nan, config.tower
+        if fit != "final":
+            towers = train_towers(features, split.train, validation, tower, seed)
+            best, tower = towers.best, tower.model_copy(update={"epochs": towers.epoch})
+        if fit != "validate":
             nobody = validation.at(slice(0, 0))
             towers = train_towers(features, split.train_and_validation, nobody, tower, seed)
     return Trial(seed, features, split, towers, best, time.perf_counter() - start, memory.gigabytes)

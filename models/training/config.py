@@ -81,17 +81,17 @@ class TowerConfig(_Section):
     temperature: float = Field(0.07, gt=0, description="cosines are divided by it")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     batch: int = Field(64, ge=1, description="windows per step")
-    epochs: int = Field(14, ge=1, description="epochs; the one that ranks validation best is kept")
+    epochs: int = Field(5, ge=1, description="epochs; the one that ranks validation best is kept")
     negatives: int = Field(1024, ge=2, description="the sample of the sampled softmax")
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
     length: Literal["unit", "free"] = Field(
         "unit", description="length of item vectors: unit, or free, so that it is learned"
     )
     start: Literal["random", "spectral"] = Field(
-        "random", description="item vectors at the start: random, or the spectrum of who met what"
+        "spectral", description="item vectors at the start: random, or the spectrum of who met what"
     )
     graph_share: float = Field(
-        0.0, ge=0, lt=1, description="how much of an item's id embedding is that of its graph neighbours"
+        0.5, ge=0, lt=1, description="how much of an item's id embedding is that of its graph neighbours"
     )
     graph_neighbours: int = Field(20, ge=1, description="neighbours per item in that graph")
     views_weight: float = Field(

@@ -18,15 +18,12 @@ _NOTHING = 1e-3
 """Singular values below this share of the largest are 0 but for rounding; their vectors are arbitrary."""
 
 
-def spectral_vectors(
-    seen: scipy.sparse.csr_matrix, dim: int, seed: int, *, unit_length: bool = True
-) -> Floats:
+def spectral_vectors(seen: scipy.sparse.csr_matrix, dim: int, seed: int) -> Floats:
     """[m, dim] leading right singular vectors of (D_u + a)^-1/2 X (D_i + a)^-1/2, a = `DAMPING`.
 
-    That is what endless propagation over the user-item graph converges to (arXiv 2108.07567, GF-CF). Rows all
-    have components of about `SPREAD`; without `unit_length` only on average: then they are multiplied by
-    (D_i + a)^1/2, as that filter does to score an item. An item without events, or a dimension beyond the
-    rank, is 0.
+    That is what endless propagation over the user-item graph converges to (arXiv 2108.07567, GF-CF). Rows are
+    scaled to components of `SPREAD`: lengths that say how popular an item is make logits too sharp to start
+    from. An item without events, or a dimension beyond the rank, is 0.
     """
     users, items = (np.asarray(seen.sum(axis)).ravel() + DAMPING for axis in (1, 0))
     scaled = scipy.sparse.diags(users**-0.5) @ seen @ scipy.sparse.diags(items**-0.5)
@@ -38,9 +35,6 @@ def spectral_vectors(
         order = order[values[order] > _NOTHING * values.max()]
         vectors[:, : len(order)] = right[order].T
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not unit_length:
-        vectors *= np.sqrt(items)[:, None]
-        length = np.linalg.norm(vectors, axis=1).mean()
     scaled_up: Floats = (vectors * (SPREAD * dim**0.5) / np.maximum(length, 1e-12)).astype(np.float32)
     return scaled_up
 

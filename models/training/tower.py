@@ -150,6 +150,5 @@ def started(
     )
     if config.start == "spectral":
         with torch.no_grad():
-            start = spectral_vectors(seen, config.dim, seed, unit_length=config.length == "unit")
-            items.id.weight.copy_(torch.from_numpy(start))
+            items.id.weight.copy_(torch.from_numpy(spectral_vectors(seen, config.dim, seed)))
     return items, user_tower(features.schema, config)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
@@ -15,6 +15,7 @@ from models.artifacts import BundleError, write_json
 from models.data.dataset import load_dataset
 from models.data.problems import DataError
 from models.plan import Plan
+from models.studies import towers
 from models.training.config import ConfigError, SplitConfig, load_config
 from models.training.held_out import held_out
 from models.training.names import check_names
@@ -45,9 +46,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--config", type=Path, help="study: training configuration (TOML)")
     parser.add_argument("--seeds", default="0", help="study: seeds, by commas")
     parser.add_argument(
-        "--no-refit",
-        action="store_true",
-        help="study: keep the best epoch of validation instead of refitting on validation events, too",
+        "--fit",
+        choices=get_args(towers.Fit),
+        default="refit",
+        help="study: validate = train on the training events, keep the epoch that validation likes best; "
+        "refit = then train once more on training and validation events; final = only that last training",
     )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument(
@@ -67,7 +70,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(argv)
-    for option in ("config", "no_refit") if arguments.bundle else ("after_last", "against"):
+    for option in ("config",) if arguments.bundle else ("after_last", "against"):
         if getattr(arguments, option):
             kind = "study" if arguments.bundle else "bundle"
             parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
@@ -105,7 +108,7 @@ def study(arguments: argparse.Namespace) -> int:
     seeds = _seeds(arguments.seeds)
     config = load_config(arguments.config)
     check_names(config)
-    found = chosen.run(load_dataset(arguments.dataset), config, seeds, refit=not arguments.no_refit)
+    found = chosen.run(load_dataset(arguments.dataset), config, seeds, fit=arguments.fit)
     # What took hours is told before anything can go wrong with a file.
     print(chosen.tell(found))
     if arguments.json:

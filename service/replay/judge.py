@@ -55,7 +55,7 @@ def judge(
     baselines: Sequence[str],
     others: Mapping[str, Sequence[Replayed]],
 ) -> dict[str, Any]:
-    """Every figure of the evaluation, as plain JSON types; `others` are replays under other plans, by name."""
+    """Every figure of the evaluation, as plain JSON types; `others` are replays under other plans."""
     relevant = requests.relevant
     lists = {
         "final list": Lists.of(stack([each.answer for each in replayed]), relevant),

@@ -12,7 +12,7 @@ from service.replay.study_tables import Found, tell_knn_embed, tell_towers
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """`run(dataset, config, seeds, refit=...)` gives plain JSON types, `tell` a Markdown text of them."""
+    """`run(dataset, config, seeds, fit=...)` gives plain JSON types, `tell` a Markdown text of them."""
 
     run: Callable[..., dict[str, Any]]
     tell: Callable[[Found], str]

@@ -32,7 +32,9 @@ def tell_towers(found: Found) -> str:
         means = [f"{np.mean([trial[name] for trial in trials]):.4f}" for name in towers.METRICS]
         rows.append(["mean", *means, "", "", ""])
     kept = (
-        "refitted on training and validation events" if found["refit"] else "the epoch that validation liked"
+        "the epoch that validation liked"
+        if found["fit"] == "validate"
+        else "trained on training and validation events at the end"
     )
     title = (
         f"Towers alone on {found['dataset']}, {found['protocol']}, {trials[0]['users']} users, whole "

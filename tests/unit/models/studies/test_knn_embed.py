@@ -31,7 +31,7 @@ TINY = TrainConfig.model_validate(
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return prepared(run(split_world(), TINY, 0, refit=False), TINY)
+    return prepared(run(split_world(), TINY, 0, "validate"), TINY)
 
 
 def seen_of(world: World, r: int) -> np.ndarray:
@@ -155,7 +155,7 @@ def test_the_figures_of_a_study_are_complete_plain_and_repeat(monkeypatch):
     monkeypatch.setattr(knn_embed, "CANDIDATES", SMALL)
     monkeypatch.setattr(knn_embed, "VARIANTS", VARIANTS[:3] + VARIANTS[-3:-2])
     monkeypatch.setattr(knn_embed, "USERS", 40)
-    found = study(split_world(), TINY, [0], refit=False)
+    found = study(split_world(), TINY, [0], fit="validate")
     assert set(found) == {"dataset", "protocol", "config", "candidates", "clusters", "trials"}
     assert (found["candidates"], found["clusters"]) == (SMALL, CLUSTERS)
     trial = found["trials"][0]
@@ -169,7 +169,7 @@ def test_the_figures_of_a_study_are_complete_plain_and_repeat(monkeypatch):
     assert trial["variants"][VECTOR][f"recall@500 against {VECTOR}"] == 0
     assert sum(each["users"] for each in trial["by length"].values()) == 40
     json.dumps(found, allow_nan=False)
-    again = study(split_world(), TINY, [0], refit=False)
+    again = study(split_world(), TINY, [0], fit="validate")
     assert again["trials"][0]["variants"] == trial["variants"]
 
 

@@ -19,7 +19,7 @@ def dataset() -> Dataset:
 
 @pytest.fixture(scope="module")
 def trial() -> Trial:
-    return run(split_world(), CONFIG, 0, refit=True)
+    return run(split_world(), CONFIG, 0, "refit")
 
 
 def test_lists_hold_no_seen_item_no_duplicate_and_all_there_is(trial):
@@ -79,7 +79,7 @@ def test_a_refit_knows_the_validation_events(dataset):
     item[np.flatnonzero(dataset.event_part == 1)[0]] = only
     changed = replace(dataset, event_item=item)
     for refit in (False, True):
-        found = run(changed, CONFIG, 0, refit=refit).towers
+        found = run(changed, CONFIG, 0, "refit" if refit else "validate").towers
         vector = found.item_vectors()[only]
         as_new = found.items.new(found.items.tokens[only : only + 1]).detach().numpy()[0]
         assert np.allclose(vector, as_new, atol=1e-5) != refit
@@ -87,8 +87,8 @@ def test_a_refit_knows_the_validation_events(dataset):
 
 def test_the_figures_of_a_study_are_complete_plain_and_repeat(dataset):
     found = study(dataset, CONFIG, [0, 1])
-    assert set(found) == {"dataset", "protocol", "refit", "config", "trials"}
-    assert (found["protocol"], found["refit"]) == ("given", True)
+    assert set(found) == {"dataset", "protocol", "fit", "config", "trials"}
+    assert (found["protocol"], found["fit"]) == ("given", "refit")
     assert found["config"]["tower"]["dim"] == 8
     one, other = found["trials"]
     expected = {"seed", "validation NDCG@10", "seconds", "peak GB", "users"}

@@ -61,7 +61,7 @@ def test_what_validation_said_is_what_the_towers_do():
 
 def test_a_spectral_start_is_ahead_after_one_epoch():
     """At a rate at which one epoch moves little."""
-    random = learn(epochs=1, learning_rate=0.002)
+    random = learn(epochs=1, learning_rate=0.002, start="random")
     spectral = learn(epochs=1, learning_rate=0.002, start="spectral")
     assert spectral.best > 1.15 * random.best
 
@@ -74,7 +74,7 @@ def test_what_the_items_start_from():
     assert not items.unit_length
     assert (items.id.weight[~known] == 0).all()
     assert not torch.allclose(items.identities()[known], items.id.weight[known])
-    plain, _ = started(world.features, world.split.train, SMALL, 0)
+    plain, _ = started(world.features, world.split.train, SMALL.model_copy(update={"graph_share": 0.0}), 0)
     assert plain.unit_length
     torch.testing.assert_close(plain.identities(), plain.id.weight)
 
@@ -161,7 +161,9 @@ def test_a_stranger_is_shown_what_most_go_for(encoder):
     features = planted_sets()
     events = np.arange(features.dataset.events)
     none = features.timeline.requests(events[:1]).at(NOBODY)
-    towers = train_towers(features, events, none, SMALL.model_copy(update={"epochs": 6, "encoder": encoder}), 0)
+    towers = train_towers(
+        features, events, none, SMALL.model_copy(update={"epochs": 6, "encoder": encoder}), 0
+    )
     scores = (towers.user_vectors(stranger(features)) @ towers.item_vectors().T)[0]
     assert np.isfinite(scores).all()
     assert 0 in scores.argsort()[::-1][:3]

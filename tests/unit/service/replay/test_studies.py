@@ -55,7 +55,7 @@ def test_the_tower_study_prints_a_line_per_seed_and_writes_every_figure(
     assert [trial["seed"] for trial in found["trials"]] == [0, 1]
     users = found["trials"][0]["users"]
     assert f"given, {users} users" in title
-    assert "refitted on training and validation events" in title
+    assert "trained on training and validation events" in title
     head, _, *rows = rows_of(table)
     assert head == ["seed", *METRICS, "validation NDCG@10", "seconds", "peak GB"]
     assert [row[0] for row in rows] == ["0", "1", "mean"]
@@ -68,7 +68,7 @@ def test_the_tower_study_prints_a_line_per_seed_and_writes_every_figure(
 
 
 def test_without_a_refit_the_table_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(asked(folder, "tower", "--no-refit")) == 0
+    assert main(asked(folder, "tower", "--fit", "validate")) == 0
     told = capsys.readouterr().out
     assert "the epoch that validation liked" in told
     assert "mean" not in [row[0] for row in rows_of(told)]
@@ -78,7 +78,7 @@ def test_the_knn_embed_study_prints_every_variant_beside_the_single_queries(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "knn.json"
-    assert main(asked(folder, "knn-embed", "--seeds", "3", "--no-refit", "--json", str(file))) == 0
+    assert main(asked(folder, "knn-embed", "--seeds", "3", "--fit", "validate", "--json", str(file))) == 0
     title, figures, _, tests, _, lengths = capsys.readouterr().out.strip().split("\n\n")
     found = json.loads(file.read_text())["trials"][0]
     assert f"{found['users']} users, 6 clusters" in title
@@ -144,7 +144,6 @@ def test_a_data_set_that_is_not_there_is_named(
         (["--study", "tower", "--bundle", "bundles"], "not allowed with argument"),
         ([], "one of the arguments --bundle --study is required"),
         (["--bundle", "bundles", "--config", "train.toml"], "--config goes with --study"),
-        (["--bundle", "bundles", "--no-refit"], "--no-refit goes with --study"),
         (["--study", "tower", "--after-last"], "--after-last goes with --bundle"),
     ],
 )
@@ -160,7 +159,7 @@ def test_what_to_judge_is_one_bundle_or_one_study(
 def test_a_file_that_cannot_be_written_costs_no_result(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(asked(folder, "tower", "--no-refit", "--json", str(tmp_path))) == 2
+    assert main(asked(folder, "tower", "--fit", "validate", "--json", str(tmp_path))) == 2
     told = capsys.readouterr()
     assert "Towers alone on" in told.out
     assert str(tmp_path) in told.err

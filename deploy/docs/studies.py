@@ -1,0 +1,69 @@
+"""The studies of docs/quality.md: towers alone, and what each part of kNN-Embed is worth.
+
+They need the public data sets, converted by `cascada data`, in one folder: `SETS=folder make docs PARTS=studies`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.demo.processes import cascada
+from deploy.docs.blocks import fenced, fill
+from deploy.docs.origin import origin
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A block of the document: `cascada evaluate DATASET --study NAME ...`."""
+
+    dataset: str
+    name: str
+    config: str
+    options: tuple[str, ...]
+
+    @property
+    def block(self) -> str:
+        """The name of the block."""
+        return f"{self.name}-{self.dataset}"
+
+    def arguments(self, sets: Path) -> tuple[str, ...]:
+        """What follows `cascada`."""
+        config = f"benchmarks/towers/{self.config}.toml"
+        return ("evaluate", str(sets / self.dataset), "--study", self.name, "--config", config, *self.options)
+
+    def publish(self, told: str) -> None:
+        """Write what the command said into the document."""
+        shown = " ".join(("$ cascada", *self.arguments(Path("sets"))))
+        caption = f"<sub>{origin()}</sub>"
+        fill(ROOT / "docs" / "quality.md", self.block, fenced(f"{shown}\n{told}", caption))
+
+
+THREE = ("--seeds", "0,1,2")
+STUDIES = (
+    Study("ml-100k", "tower", "ml-100k", THREE),
+    Study("ml-latest-small", "tower", "ml-latest-small", THREE),
+    Study("amazon-beauty", "tower", "amazon-beauty", ("--seeds", "0")),
+    Study("amazon-grocery", "tower", "amazon-grocery", ("--seeds", "0")),
+    Study("gowalla", "tower", "gowalla", ("--fit", "final")),
+    Study("ml-latest-small", "knn-embed", "ml-latest-small", ("--fit", "validate", *THREE)),
+    Study("hep-th", "knn-embed", "hep-th", ("--fit", "validate", *THREE)),
+    Study("gowalla", "knn-embed", "gowalla-knn-embed", ("--fit", "validate", "--seeds", "0,1")),
+)
+
+
+def studies() -> None:
+    """Run all of them; two hours on two cores.
+
+    Raises:
+        KeyError: SETS does not say where the data sets are.
+        subprocess.CalledProcessError: a study failed.
+    """
+    sets = Path(os.environ["SETS"])
+    for study in STUDIES:
+        command = cascada(*study.arguments(sets))
+        study.publish(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
