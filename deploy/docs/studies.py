@@ -1,6 +1,7 @@
 """The studies of docs/quality.md: towers alone, and what each part of kNN-Embed is worth.
 
-They need the public data sets, converted by `cascada data`, in one folder: `SETS=folder make docs PARTS=studies`.
+They need the public data sets as `cascada data` converts them, in one folder:
+`SETS=folder make docs PARTS=studies`.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ def test_what_validation_said_is_what_the_towers_do():
 
 def test_a_spectral_start_is_ahead_after_one_epoch():
     """At a rate at which one epoch moves little."""
-    random = learn(epochs=1, learning_rate=0.002, start="random")
-    spectral = learn(epochs=1, learning_rate=0.002, start="spectral")
+    random = learn(epochs=1, learning_rate=0.002, graph_share=0.0, start="random")
+    spectral = learn(epochs=1, learning_rate=0.002, graph_share=0.0, start="spectral")
     assert spectral.best > 1.15 * random.best
 
 
