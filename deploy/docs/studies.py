@@ -53,7 +53,6 @@ STUDIES = (
     Study("gowalla", "tower", "gowalla", ("--fit", "final")),
     Study("ml-latest-small", "knn-embed", "ml-latest-small", ("--fit", "validate", *THREE)),
     Study("hep-th", "knn-embed", "hep-th", ("--fit", "validate", *THREE)),
-    Study("gowalla", "knn-embed", "gowalla-knn-embed", ("--fit", "validate", "--seeds", "0,1")),
 )
 
 

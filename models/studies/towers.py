@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +45,8 @@ class Trial:
     features: Features
     split: Split
     towers: Towers
-    validation_ndcg: float
+    validation_ndcg: float | None
+    """None where validation was trained on from the start."""
     seconds: float
     memory_gb: float
 
@@ -97,7 +97,7 @@ def run(dataset: Dataset, config: TrainConfig, seed: int, fit: Fit) -> Trial:
     validation = thinned(features.timeline.requests(split.validation), VALIDATION_REQUESTS)
     start = time.perf_counter()
     with PeakMemory() as memory:
-        best, tower = math.nan, config.tower
+        best, tower = None, config.tower
         if fit != "final":
             towers = train_towers(features, split.train, validation, tower, seed)
             best, tower = towers.best, tower.model_copy(update={"epochs": towers.epoch})

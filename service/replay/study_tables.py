@@ -22,7 +22,7 @@ def tell_towers(found: Found) -> str:
         [
             str(trial["seed"]),
             *(f"{trial[name]:.4f} ({trial[f'{name} error']:.4f})" for name in towers.METRICS),
-            f"{trial['validation NDCG@10']:.4f}",
+            _or_dash(trial["validation NDCG@10"]),
             str(trial["seconds"]),
             f"{trial['peak GB']:.1f}",
         ]
@@ -73,6 +73,10 @@ def tell_knn_embed(found: Found) -> str:
             _by_length(trials, names),
         ]
     )
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _cold(trials: Sequence[Found]) -> list[str]:
