@@ -3,9 +3,9 @@
 What each side does for a request:
 
 ours   HTTP, validation, admission; one Redis round trip for profile, whole history and preferences; ids to
-       rows; the user tower over the newest events; one query in the index; all filters, seen among them;
-       pre-ranker, ranker and calibration of the ten that are left; ids, answer, exposure log. There is no
-       plan without the stages after retrieval; this one gives them ten candidates.
+       rows; the user tower over the newest events; one query in the index, the user's own vector; all
+       filters, seen among them; the ten best by that search; ids, answer, cursor, exposure log. The plan has
+       depth "retrieve": no pre-ranker and no ranker.
 rival  HTTP, validation; `hexists`, `hget` of user, seen list and ready user vector; one query in the same
        index; one `hget` per item. It is `embed_deploy` as shipped.
 """
@@ -28,6 +28,7 @@ from benchmarks.serving import Redis, Server, degraded, our_worker, redis_server
 
 PLANS: dict[str, dict[str, Any]] = {
     "ours, recall only": {
+        "depth": "retrieve",
         "candidates": 10,
         "ranked": 10,
         "quotas": {"interests": 1.0},

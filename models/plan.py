@@ -11,6 +11,7 @@ from typing import Any, Literal
 class Plan:
     """How wide each step of the funnel is, and how interests are made.
 
+    `depth` says where the cascade ends: "retrieve" answers by retrieval alone, "prerank" without the ranker.
     `candidates` are let through by retrieval and `ranked` by the pre-ranker; `quotas` is the share of
     `candidates` that each source may propose. `interests` interest queries share `1 - own_share` of the
     interest slots, the user's own vector takes the rest; `neighbours` similar users smooth the mixture with
@@ -18,6 +19,7 @@ class Plan:
     many of the newest events look up neighbours. `diversity` in 0..1 is the default knob.
     """
 
+    depth: Literal["retrieve", "prerank", "rank"] = "rank"
     candidates: int = 1000
     ranked: int = 200
     quotas: Mapping[str, float] = field(

@@ -111,7 +111,9 @@ class Recommender:
     def _leave(self, answered: Answered) -> None:
         outcome, query = answered.outcome, answered.query
         self._sampler.offer(answered.engine.bundle, outcome.state)
-        self._metrics.on_predictions(outcome.columns["pctr"])
+        pctr = outcome.columns.get("pctr")
+        if pctr is not None:
+            self._metrics.on_predictions(pctr)
         self._effects.submit(
             Impression(
                 request_id=query.request_id,
@@ -121,7 +123,7 @@ class Recommender:
                 bundle_version=answered.engine.bundle.version,
                 timestamp_ms=query.now_ms,
                 item_ids=answered.item_ids,
-                pctr=outcome.columns["pctr"],
+                pctr=pctr,
                 propensities=outcome.columns.get("propensity"),
             )
         )

@@ -37,7 +37,7 @@ def _items(answered: Answered) -> list[dict[str, Any]]:
         [name for bit, name in enumerate(outcome.source_names) if bits >> bit & 1]
         for bits in outcome.columns["sources"].tolist()
     ]
-    scores, pctr = _numbers(outcome.columns["score"]), _numbers(outcome.columns["pctr"])
+    scores, pctr = _numbers(outcome.columns["score"]), _pctr(outcome)
     items: list[dict[str, Any]] = [
         {"item_id": item, "rank": first + i, "score": scores[i], "pctr": pctr[i], "sources": names[i]}
         for i, item in enumerate(answered.item_ids)
@@ -48,6 +48,13 @@ def _items(answered: Answered) -> list[dict[str, Any]]:
     if answered.query.explain:
         _add(items, "explain", _explanations(outcome))
     return items
+
+
+def _pctr(outcome: Outcome) -> list[float | None]:
+    """Click probabilities; none where the plan ends before the ranker."""
+    if "pctr" not in outcome.columns:
+        return [None] * len(outcome.rows)
+    return _numbers(outcome.columns["pctr"])
 
 
 def _interests(answered: Answered) -> list[dict[str, str] | None]:

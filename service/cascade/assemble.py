@@ -2,8 +2,9 @@
 `Cascade.run`.
 
 Each cascade is: hydrators (the user, once) -> sources (candidates) -> filters (what may not be shown) ->
-rounds (score all, keep some: to `plan.candidates`, to `plan.ranked`, to the page). Pure: nothing is read
-from disk, nothing remembered.
+rounds (score all, keep some: to `plan.candidates`, to `plan.ranked`, to the page). `plan.depth` may end the
+rounds earlier: after the pre-ranker, or after retrieval, whose order is then the answer's. Pure: nothing is
+read from disk, nothing remembered.
 """
 
 from __future__ import annotations
@@ -68,34 +69,39 @@ def assemble(plan: Plan, bundle: Bundle, catalogue: Catalogue, observer: Observe
 
 
 def recommend(parts: _Parts) -> Cascade:
-    """What suits this user now? The cheapest source comes first: it answers even when time is up."""
+    """What suits this user now? The cheapest source comes first: it answers even when time is up.
+
+    Without a ranker the score is 1 / (1 + place) in the order of the last step, times the boosts (our
+    choice): scores of different sources do not compare, and a boost needs something positive.
+    """
     plan = parts.plan
-    return Cascade(
-        name=Kind.RECOMMEND,
-        hydrators=parts.hydrators(),
-        sources=parts.sources(),
-        filters=parts.filters(),
-        rounds=(
-            Round("retrieve", (), AsTheyCame(), plan.candidates),
-            Round(
-                "prerank",
-                (*parts.cross(), parts.prerank()),
-                parts.with_pinned(Best("prerank"), "prerank"),
-                plan.ranked,
-            ),
+    retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
+    by_prerank = parts.with_pinned(Best("prerank"), "prerank")
+    steps = {
+        "retrieve": (Round("retrieve", (Boost(),), Best("score"), min(plan.candidates, plan.ranked)),),
+        "prerank": (
+            retrieve,
+            Round("prerank", (parts.prerank(),), by_prerank, plan.ranked),
+            Round("place", (Boost(),), Best("score"), plan.ranked),
+        ),
+        "rank": (
+            retrieve,
+            Round("prerank", (*parts.cross(), parts.prerank()), by_prerank, plan.ranked),
             Round(
                 "rank",
                 (parts.rank(), parts.calibrate(), Boost("pctr")),
                 Best("score", ("rank",)),
                 plan.ranked,
             ),
-            Round(
-                "diversity",
-                (),
-                parts.with_pinned(Diverse(catalogue=parts.catalogue, knob=plan.diversity), "score"),
-                None,
-            ),
         ),
+    }
+    by_diversity = parts.with_pinned(Diverse(catalogue=parts.catalogue, knob=plan.diversity), "score")
+    return Cascade(
+        name=Kind.RECOMMEND,
+        hydrators=parts.hydrators(),
+        sources=parts.sources(),
+        filters=parts.filters(),
+        rounds=(*steps[plan.depth], Round("diversity", (), by_diversity, None)),
         shares=plan.quotas,
         observer=parts.observer,
     )
@@ -104,26 +110,28 @@ def recommend(parts: _Parts) -> Cascade:
 def search(parts: _Parts) -> Cascade:
     """Which items match these words, those first that suit this user?"""
     plan = parts.plan
+    retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
+    by_relevance = Best("relevance", ("prerank",))
+    blend = (Blend(SEARCH_PERSONAL), Boost("blend"))
+    steps = {
+        "retrieve": (Round("retrieve", (Matching(), Boost("relevance")), Best("score"), None),),
+        "prerank": (
+            retrieve,
+            Round("prerank", (parts.prerank(), Matching()), by_relevance, plan.ranked),
+            Round("blend", blend, Best("score", ("prerank",)), None),
+        ),
+        "rank": (
+            retrieve,
+            Round("prerank", (*parts.cross(), parts.prerank(), Matching()), by_relevance, plan.ranked),
+            Round("rank", (parts.rank(), parts.calibrate(), *blend), Best("score", ("rank",)), None),
+        ),
+    }
     return Cascade(
         name=Kind.SEARCH,
         hydrators=parts.hydrators(),
         sources=(Lexical(parts.bundle.lexical, parts.catalogue, plan.candidates),),
         filters=parts.filters(),
-        rounds=(
-            Round("retrieve", (), AsTheyCame(), plan.candidates),
-            Round(
-                "prerank",
-                (*parts.cross(), parts.prerank(), Matching()),
-                Best("relevance", ("prerank",)),
-                plan.ranked,
-            ),
-            Round(
-                "rank",
-                (parts.rank(), parts.calibrate(), Blend(SEARCH_PERSONAL), Boost("blend")),
-                Best("score", ("rank",)),
-                None,
-            ),
-        ),
+        rounds=steps[plan.depth],
         shares={"lexical": 1.0},
         observer=parts.observer,
     )
@@ -133,6 +141,21 @@ def similar(parts: _Parts) -> Cascade:
     """What is like this item?"""
     plan, bundle = parts.plan, parts.bundle
     related = Related(bundle.neighbours, parts.catalogue)
+    retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
+    blend = (Blend(SIMILAR_PERSONAL), Boost("blend"))
+    steps = {
+        "retrieve": (Round("retrieve", (related, Boost("relevance")), Best("score"), plan.ranked),),
+        "prerank": (
+            retrieve,
+            Round("prerank", (parts.prerank(), related), Best("relevance"), plan.ranked),
+            Round("blend", blend, Best("score", ("prerank",)), plan.ranked),
+        ),
+        "rank": (
+            retrieve,
+            Round("prerank", (*parts.cross(), parts.prerank(), related), Best("relevance"), plan.ranked),
+            Round("rank", (parts.rank(), parts.calibrate(), *blend), Best("score", ("rank",)), plan.ranked),
+        ),
+    }
     return Cascade(
         name=Kind.SIMILAR,
         hydrators=parts.hydrators(),
@@ -142,14 +165,7 @@ def similar(parts: _Parts) -> Cascade:
         ),
         filters=parts.filters(),
         rounds=(
-            Round("retrieve", (), AsTheyCame(), plan.candidates),
-            Round("prerank", (*parts.cross(), parts.prerank(), related), Best("relevance"), plan.ranked),
-            Round(
-                "rank",
-                (parts.rank(), parts.calibrate(), Blend(SIMILAR_PERSONAL), Boost("blend")),
-                Best("score", ("rank",)),
-                plan.ranked,
-            ),
+            *steps[plan.depth],
             Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=0.0), None),
         ),
         shares={"together": 1.0, "nearby": 1.0},

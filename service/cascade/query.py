@@ -160,10 +160,10 @@ class Fate:
 class Outcome:
     """The answer to a query, in rows: `rows` [n] best first with equally long `columns`.
 
-    Columns: `score` always; `pctr` if the cascade ranks (NaN where the ranker did not run); `sources` (bit
-    i = `source_names[i]` proposed the item); `interest_index` (which of `state.interests` found it, -1 =
-    none) if that source answered; and every feature that a scorer added. `fates` account for every
-    candidate that was fetched, each exactly once. `degraded` names the stages whose fallback was taken.
+    Columns: `score` always; `pctr` if the plan goes as far as the ranker (NaN where the ranker did not run);
+    `sources` (bit i = `source_names[i]` proposed the item); `interest_index` (which of `state.interests`
+    found it, -1 = none) if that source answered; and every feature that a scorer added. `fates` account for
+    every candidate that was fetched, each exactly once. `degraded` names the stages whose fallback was taken.
     `timings_ms` are by sort and stage, as in `source.popular`, and `total`.
     """
 

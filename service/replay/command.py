@@ -158,6 +158,8 @@ def evaluate(
     timeline = Timeline(dataset)
     requests = held_out(timeline, split.test, after_last=after_last)
     changes = {change: changed(bundle.plan, change) for change in against}
+    if bundle.plan.depth != "rank":
+        raise ValueError(f'{bundle.folder}: its plan has depth {bundle.plan.depth!r}; only "rank" is judged')
     engine = Engine.build(bundle, NullObserver())
     replayed = replay(engine, dataset, timeline, requests)
     names = engine.cascades[Kind.RECOMMEND].source_names

@@ -23,11 +23,16 @@ Floats = NDArray[np.float32]
 LIST = 100
 """Length of the final list that is judged."""
 STEPS = ("filter", "retrieve", "prerank", "rank")
+_NOT_RANKED = Candidates.of(
+    np.zeros(0, np.int32), **{name: np.zeros(0, np.float32) for name in ("tower", "prerank", "rank", "pctr")}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """One request: rows after each of `STEPS`, in that step's order, and the list of the answer.
+
+    A plan of less depth has no later steps and nothing ranked.
 
     `tower`, `prerank`, `logit` and `pctr` belong to the ranked candidates; `sources` are the source bits of
     the candidates after the filters.
@@ -56,10 +61,10 @@ def replay(engine: Engine, dataset: Dataset, timeline: Timeline, requests: HeldO
             Moment(f"replay-{r}", int(requests.now_ms[r])),
         )
         outcome = engine.run(query, batches.__setitem__)
-        ranked = batches["rank"]
+        ranked = batches.get("rank", _NOT_RANKED)
         replayed.append(
             Replayed(
-                steps={name: batches[name].rows for name in STEPS},
+                steps={name: batches[name].rows for name in STEPS if name in batches},
                 sources=batches["filter"]["sources"],
                 tower=ranked["tower"],
                 prerank=ranked["prerank"],

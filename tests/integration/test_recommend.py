@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.live_service import ids, row_of
+from tests.support.live_service import ids, live_service, row_of
 from tests.support.tiny_world import ITEMS, TASTES
 
 HIDDEN = "item-7"
@@ -157,3 +158,21 @@ def test_a_request_id_is_kept_if_it_is_harmless(client: httpx.Client) -> None:
 def test_the_same_request_id_gives_the_same_list(client: httpx.Client) -> None:
     lists = [ids(client.post("/v1/recommend", json={}, headers={"X-Request-Id": "same"})) for _ in range(3)]
     assert lists[0] == lists[1] == lists[2]
+
+
+def test_a_service_whose_plan_ends_at_retrieval_runs_no_model_behind_it(
+    bundles: Path, redis_url: str, client: httpx.Client
+) -> None:
+    plan = {"depth": "retrieve"}
+    with live_service(
+        bundles=bundles, redis_url=redis_url, redis_prefix="test_recommend", plan=plan
+    ) as shallow:
+        like(client, "shallow", *(f"item-{4 * n}" for n in range(2, 8)))
+        body = recommend(shallow, user_id="shallow", count=10, explain=True).json()
+        page = recommend(shallow, user_id="shallow", count=10, cursor=body["next_cursor"]).json()
+
+    assert [item["pctr"] for item in body["items"]] == [None] * 10
+    assert not any(name.startswith(("score.prerank", "score.rank")) for name in body["timings_ms"])
+    assert not {f"item-{4 * n}" for n in range(2, 8)} & {item["item_id"] for item in body["items"]}
+    assert not {item["item_id"] for item in page["items"]} & {item["item_id"] for item in body["items"]}
+    assert body["degraded"] == []

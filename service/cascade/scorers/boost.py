@@ -18,21 +18,26 @@ Floats = NDArray[np.float32]
 class Boost:
     """The column `base`, a non-negative score, times the caller's factors.
 
-    Where no base is finite (its stage fell back), 1 / (1 + place in the previous order) stands for it, so
-    that factors still work; a single one that is not finite counts 0.
+    Without a base, or where none of its values is finite (its stage fell back), 1 / (1 + place in the
+    previous order) stands for it, so that factors still work; a single one that is not finite counts 0.
     """
 
-    base: str
+    base: str | None = None
     name: ClassVar[str] = "score"
     requires: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Boosted scores [N]."""
-        base: Floats = batch[self.base]
-        finite = np.isfinite(base)
-        if not finite.any():
-            base = (1.0 / (1.0 + np.arange(len(batch)))).astype(np.float32)
-        elif not finite.all():
-            base = np.where(finite, base, np.float32(0.0))
-        return base * (np.float32(1.0) if query.boost is None else query.boost[batch.rows])
+        base = self._base(batch)
+        return base if query.boost is None else base * query.boost[batch.rows]
+
+    def _base(self, batch: Candidates) -> Floats:
+        if self.base is not None:
+            base: Floats = batch[self.base]
+            finite = np.isfinite(base)
+            if finite.all():
+                return base
+            if finite.any():
+                return np.where(finite, base, np.float32(0.0))
+        return np.float32(1.0) / np.arange(1, len(batch) + 1, dtype=np.float32)

@@ -68,7 +68,8 @@ class Blend:
 
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Blended scores [N], not negative."""
-        personal = next((batch[by] for by in ("rank", "prerank") if np.isfinite(batch[by]).any()), None)
+        columns = (batch.columns.get(by) for by in ("rank", "prerank"))
+        personal = next((one for one in columns if one is not None and np.isfinite(one).any()), None)
         if personal is None:
             return batch["relevance"]
         order = np.argsort(np.where(np.isfinite(personal), personal, -np.inf), kind="stable")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -87,6 +87,51 @@ def test_every_candidate_is_accounted_for(engine: Engine) -> None:
     assert len(seen["retrieve"]) <= 60
     assert len(seen["prerank"]) == 30
     assert seen["diversity"] == outcome.rows.tolist()
+
+
+def at_depth(engine: Engine, depth: Literal["retrieve", "prerank", "rank"]) -> Engine:
+    return Engine.build(engine.bundle, NullObserver(), plan=replace(engine.plan, depth=depth))
+
+
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"kind": Kind.SEARCH, "text": "horror"},
+    {"kind": Kind.SIMILAR, "item_id": ItemId("item-2")},
+]
+
+
+@pytest.mark.parametrize("request_", KINDS)
+def test_a_shallow_plan_leaves_the_models_behind_it_alone(engine: Engine, request_: dict[str, Any]) -> None:
+    for depth, ran in (("retrieve", set()), ("prerank", {"prerank"}), ("rank", {"prerank", "rank", "pctr"})):
+        outcome = answer(at_depth(engine, depth), session=LIKES_HORROR, count=10, **request_)
+        assert set(outcome.columns) & {"prerank", "rank", "pctr"} == ran
+        assert (outcome.degraded, len(outcome.rows)) == ((), 10)
+        assert (np.diff(outcome.columns["score"]) <= 0).all()
+        ended = Counter(row for fate in outcome.fates for row in fate.rows.tolist())
+        assert set(ended.values()) == {1}
+
+
+def test_retrieval_alone_answers_in_the_order_of_its_search(engine: Engine) -> None:
+    plan = replace(engine.plan, depth="retrieve", quotas={"interests": 1.0}, interests=0, own_share=1.0)
+    alone = Engine.build(engine.bundle, NullObserver(), plan=plan)
+    outcome = answer(alone, session=LIKES_HORROR, count=10)
+    assert outcome.state.vector is not None
+    scores = engine.bundle.item_vectors @ outcome.state.vector
+    scores[[2, 6, 10, 14, 18]] = -np.inf
+    scores[~engine.bundle.available] = -np.inf
+
+    assert outcome.rows.tolist() == np.argsort(-scores, kind="stable")[:10].tolist()
+    np.testing.assert_allclose(outcome.columns["score"], 1 / np.arange(1, 11), rtol=1e-6)
+
+
+def test_a_boost_works_without_a_ranker(engine: Engine) -> None:
+    boost = [{"filter": {"field": "genres", "op": "has", "value": "comedy"}, "factor": 100.0}]
+    for depth in ("retrieve", "prerank"):
+        shallow = at_depth(engine, depth)
+        assert tastes(answer(shallow, session=LIKES_HORROR, count=5))[0] == HORROR
+        assert tastes(answer(shallow, session=LIKES_HORROR, count=5, boost=boost))[0] == TASTES.index(
+            "comedy"
+        )
 
 
 def test_cross_features_are_what_they_say(bundle: Bundle, engine: Engine) -> None:
