@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tempfile
-import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import log1p
 from pathlib import Path
 
 import numpy as np
@@ -13,50 +15,79 @@ import tantivy
 from numpy.typing import NDArray
 
 from models.artifacts import BundleError
+from models.text import query_words, words
 from retrieval.order import descending
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
-_ANALYZER = "folded"
-_LONGEST_WORD = 40
-_MOST_WORDS = 32
-"""Words of a query that are looked up; a pasted page costs no more than a long question."""
+TITLE, TEXT = "title", "text"
+"""Fields of every index: the title, and the words of whatever has no field of its own."""
+WEIGHTS: Mapping[str, float] = {TITLE: 3.0}
+"""Weights of fields; one that is not named counts 1 (our choice)."""
+GUESS = 0.5
+"""What a guessed word counts of a word that few items have, see `LexicalIndex.guess_score`."""
+SHORTEST_GUESS = 3
+"""Letters from which on a word may be misspelt."""
+SHORTEST_PREFIX = 2
+"""Letters from which on the last word may be the beginning of one."""
+LONG_WORD = 8
+"""Letters from which on two letters may be wrong."""
 _MOST_GUESSES = 4
-"""Misspelt words of a query that are matched within an edit distance."""
-_FIELDS = {"title": 3.0, "text": 1.0}
-"""Fields and their boosts."""
-_GUESS = 0.5
-"""A misspelt word counts less than a word that matches, whose BM25 score is rarely under 1."""
+"""Unknown words of a query that are guessed at."""
+_MOST_ENDINGS = 16
+"""Words that the last, unfinished word of a query may become, those of the most items first."""
+_FEW = 5
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-def build_lexical(folder: Path, titles: Iterable[str], texts: Iterable[str]) -> None:
-    """Write an index over m items into the new or empty `folder`; item row i has title i and words i."""
+def build_lexical(
+    folder: Path,
+    titles: Iterable[str],
+    texts: Iterable[str],
+    columns: Mapping[str, Iterable[str]] | None = None,
+) -> None:
+    """Write an index over m items into the new or empty `folder`; item row i has title i and words i.
+
+    `columns` are attributes with a field of their own, each of m texts; see `has_field`.
+
+    Raises:
+        ValueError: the columns differ in length, or the name of one cannot be a field's.
+    """
+    columns = columns or {}
+    if odd := [name for name in columns if not has_field(name)]:
+        raise ValueError(f"{odd[0]!r} cannot be a field of its own")
     folder.mkdir(parents=True, exist_ok=True)
     builder = tantivy.SchemaBuilder()
     builder.add_unsigned_field("row", fast=True)
-    for name in _FIELDS:
-        builder.add_text_field(name, tokenizer_name=_ANALYZER, index_option="freq")
+    names = (TITLE, TEXT, *columns)
+    for name in names:
+        # Words are cut before they get here, as the query's are.
+        builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")
     schema = builder.build()
     index = tantivy.Index(schema, path=str(folder), reuse=False)
-    index.register_tokenizer(_ANALYZER, _analyzer())
     writer = index.writer(128_000_000, 1)
-    for row, (title, text) in enumerate(zip(titles, texts, strict=True)):
-        fields = {"row": row, "title": _clean(title), "text": _clean(text)}
-        writer.add_document(tantivy.Document.from_dict(fields, schema))
+    for row, values in enumerate(zip(titles, texts, *columns.values(), strict=True)):
+        fields = {name: " ".join(words(value)) for name, value in zip(names, values, strict=True)}
+        writer.add_document(tantivy.Document.from_dict({"row": row, **fields}, schema))
     writer.commit()
     writer.wait_merging_threads()
     for lock in folder.glob(".tantivy-*.lock"):
         lock.unlink()
 
 
+def has_field(name: str) -> bool:
+    """Whether an attribute of that name can have a field of its own; the others share `TEXT`."""
+    return _FIELD.fullmatch(name) is not None and name not in ("row", TITLE, TEXT)
+
+
 class LexicalIndex:
     """An opened index; safe to use from several threads."""
 
-    def __init__(self, index: tantivy.Index) -> None:
+    def __init__(self, index: tantivy.Index, fields: Iterable[str]) -> None:
         self._schema = index.schema
         self._searcher = index.searcher()
-        self._words = _analyzer()
+        self.fields = tuple(fields)
 
     @classmethod
     def open(cls, folder: Path) -> LexicalIndex:
@@ -75,8 +106,9 @@ class LexicalIndex:
                     os.symlink(file, Path(links, file.name))
                 index = tantivy.Index.open(links)
                 index.config_reader("Manual", 1)
-                return cls(index)
-        except (OSError, ValueError) as error:
+                described = json.loads(Path(links, "meta.json").read_bytes())["schema"]
+                return cls(index, [entry["name"] for entry in described if entry["type"] == "text"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder}: not a readable lexical index: {error}") from error
 
     @property
@@ -84,15 +116,14 @@ class LexicalIndex:
         """Number of items."""
         return int(self._searcher.num_docs)
 
-    def search(self, text: str, k: int) -> tuple[Rows, Floats]:
-        """The best k items for any text a user may type: rows and BM25 scores, best first, ties by row.
+    def search(self, text: str, k: int, weights: Mapping[str, float] = WEIGHTS) -> tuple[Rows, Floats]:
+        """The best k items for any text a user may type: rows and scores, best first, ties by row.
 
-        Case and accents are ignored, and so is everything that is not a letter or a digit. A word that no
-        item has is matched within an edit distance of one (two from eight letters on). Words add up: an item
-        need not have all of them. Text without a word finds nothing.
+        The score is the sum over words and fields of BM25 times the field's weight; an item need not have all
+        words. A word that no item has is guessed at: within an edit distance of one (two from eight letters
+        on), and the last one, which may be unfinished, as a beginning. Text without a word finds nothing.
         """
-        words = list(dict.fromkeys(self._words.analyze(_clean(text[: 4 * _LONGEST_WORD * _MOST_WORDS]))))
-        queries = self._queries(words[:_MOST_WORDS])
+        queries = self._queries(query_words(text), weights)
         if k < 1 or not queries:
             return np.zeros(0, np.int32), np.zeros(0, np.float32)
         either = [(tantivy.Occur.Should, query) for query in queries]
@@ -102,38 +133,50 @@ class LexicalIndex:
         order = descending(scores, rows)
         return rows[order], scores[order]
 
-    def _queries(self, words: list[str]) -> list[tantivy.Query]:
+    def knows(self, word: str) -> bool:
+        """Whether any item has this folded word."""
+        return any(self._searcher.doc_freq(name, word) for name in self.fields)
+
+    def word_score(self, field: str, word: str) -> float:
+        """What an item of average length scores for having this word once in this field: BM25's idf."""
+        having = self._searcher.doc_freq(field, word) if field in self.fields else 0
+        return self._idf(having)
+
+    def guess_score(self) -> float:
+        """What a guessed word scores: `GUESS` of a word that few items have."""
+        return GUESS * self._idf(min(_FEW, self.size))
+
+    def _idf(self, having: int) -> float:
+        return log1p((self.size - having + 0.5) / (having + 0.5))
+
+    def _queries(self, wanted: list[str], weights: Mapping[str, float]) -> list[tantivy.Query]:
         """One query per word and field that has it, boosted by field."""
-        queries, guesses = [], 0
-        for word in words:
-            having = [name for name in _FIELDS if self._searcher.doc_freq(name, word)]
-            for name in having:
-                exact = tantivy.Query.term_query(self._schema, name, word, "freq")
-                queries.append(tantivy.Query.boost_query(exact, _FIELDS[name]))
-            if not having and len(word) > 2 and guesses < _MOST_GUESSES:
+        queries: list[tantivy.Query] = []
+        guesses = 0
+        for word in wanted:
+            having = [name for name in self.fields if self._searcher.doc_freq(name, word)]
+            queries += [self._term(name, word, weights.get(name, 1.0)) for name in having]
+            if not having and guesses < _MOST_GUESSES:
                 guesses += 1
-                queries.extend(self._guess(name, word) for name in _FIELDS)
+                for name in self.fields:
+                    queries += self._guess(name, word, weights.get(name, 1.0), last=word == wanted[-1])
         return queries
 
-    def _guess(self, name: str, word: str) -> tantivy.Query:
-        distance = 2 if len(word) >= 8 else 1
-        similar = tantivy.Query.fuzzy_term_query(self._schema, name, word, distance)
-        return tantivy.Query.boost_query(similar, _GUESS * _FIELDS[name])
+    def _guess(self, name: str, word: str, weight: float, *, last: bool) -> list[tantivy.Query]:
+        found = []
+        if last and len(word) >= SHORTEST_PREFIX:
+            endings = self._searcher.terms_with_prefix(name, word, limit=_MOST_ENDINGS)
+            found = [self._term(name, ending, GUESS * weight) for ending, _ in endings]
+        if not found and len(word) >= SHORTEST_GUESS:
+            similar = tantivy.Query.fuzzy_term_query(self._schema, name, word, distance_of(word))
+            found = [tantivy.Query.boost_query(similar, self.guess_score() * weight)]
+        return found
+
+    def _term(self, name: str, word: str, weight: float) -> tantivy.Query:
+        exact = tantivy.Query.term_query(self._schema, name, word, "freq")
+        return tantivy.Query.boost_query(exact, weight)
 
 
-def _analyzer() -> tantivy.TextAnalyzer:
-    """Runs of letters and digits, lower-case, without accents."""
-    folding = (
-        tantivy.Filter.remove_long(_LONGEST_WORD),
-        tantivy.Filter.lowercase(),
-        tantivy.Filter.ascii_fold(),
-    )
-    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-    for one in folding:
-        builder = builder.filter(one)
-    return builder.build()
-
-
-def _clean(text: str) -> str:
-    """One form per character, and none of the lone surrogates that JSON may carry and UTF-8 cannot."""
-    return unicodedata.normalize("NFKC", text).encode("utf-8", "replace").decode("utf-8")
+def distance_of(word: str) -> int:
+    """How many letters of a word may be wrong, missing, too many or swapped."""
+    return 2 if len(word) >= LONG_WORD else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -20,12 +20,17 @@ from models.export.interest_labels import write_interest_labels
 from models.export.translate import Exported
 from models.graph import Graph
 from models.indexing.source import IndexSource
+from models.schema import Schema
 from models.training.run_folder import RUN, Run
-from retrieval.lexical import build_lexical
+from retrieval.lexical import build_lexical, has_field
 
 TOLERANCE = 1e-4
 """Largest relative difference between torch and ONNX Runtime that a bundle may have."""
 SOFTWARE = ("cascada", "torch", "onnx", "onnxruntime", "faiss-cpu", "numpy")
+
+
+MOST_FIELDS = 12
+"""Attributes with a field of their own in the lexical index; a query looks each word up in every field."""
 
 
 class ParityError(Exception):
@@ -59,8 +64,12 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
         records = StringColumn.open(folder, artifacts.ITEM_RECORDS).tolist()
         items = [json.loads(record) for record in records]
         write_interest_labels(folder, items, run.schema)
+        fields = lexical_fields(run.schema)
         build_lexical(
-            folder / artifacts.LEXICAL, [str(item.get("title", "")) for item in items], map(words, items)
+            folder / artifacts.LEXICAL,
+            [str(item.get("title", "")) for item in items],
+            [words(item, (*fields, "title")) for item in items],
+            {name: [words({name: item.get(name)}) for item in items] for name in fields},
         )
         write_manifest(
             folder,
@@ -105,10 +114,15 @@ def recorded(graphs: Sequence[Exported]) -> dict[str, NDArray[Any]]:
     }
 
 
-def words(record: dict[str, Any]) -> str:
-    """The attribute words that lexical search reads: every value but the title."""
+def words(record: dict[str, Any], without: Collection[str] = ("title",)) -> str:
+    """The values of a record's attributes as one text, but for some of them."""
     values: list[str] = []
     for name, value in record.items():
-        if name != "title":
+        if name not in without and value is not None:
             values.extend(str(each) for each in (value if isinstance(value, list) else [value]))
     return " ".join(values)
+
+
+def lexical_fields(schema: Schema) -> list[str]:
+    """The attributes that have a field of their own in the lexical index: the first `MOST_FIELDS`."""
+    return [field.name for field in schema.item_fields if has_field(field.name)][:MOST_FIELDS]

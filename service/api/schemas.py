@@ -103,7 +103,7 @@ class RecommendIn(ListIn):
 class SearchIn(RecommendIn):
     """`POST /v1/search`"""
 
-    query: Annotated[str, StringConstraints(max_length=500)]
+    query: Annotated[str, StringConstraints(max_length=_TEXT)]
 
 
 class SimilarIn(ListIn):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.encode import encode_history, kind_tokens
 from models.schema import Schema
+from models.text import query_words
 from service.cascade.cursor import Cursor, Cursors
 from service.cascade.preferences import resolve
 from service.cascade.query import ItemId, Kind, Query, Request, Rows, User
@@ -53,7 +54,7 @@ def hydrate(
         NotFound: `similar` starts from an unknown item.
     """
     record = record or UserRecord()
-    text = (request.text or "").strip() or None
+    text = request.text if query_words(request.text or "") else None
     kind = Kind.RECOMMEND if request.kind is Kind.SEARCH and text is None else request.kind
     page = cursors.read(request) if request.cursor is not None else Cursor.first(_seed(moment.request_id))
     include_seen = kind is not Kind.RECOMMEND if request.include_seen is None else request.include_seen

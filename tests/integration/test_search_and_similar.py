@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
@@ -31,13 +32,48 @@ def test_words_that_nobody_has_find_nothing(client: httpx.Client) -> None:
     assert ids(search(client, "zzyzx")) == []
 
 
-@pytest.mark.parametrize("query", ['"', "title:(", "AND OR NOT", "a" * 500, "*", "~^[]{}\\", "日本"])
-def test_no_words_are_an_error(client: httpx.Client, query: str) -> None:
-    assert search(client, query).status_code == 200
+NASTY = [
+    '"', "title:(", "AND OR NOT", "a" * 10_000, "drama " * 1_666, "x y z " * 1_600, "*", "~^[]{}\\", "日本",
+    "本" * 10_000, "\x00\x01\x1f", "\u202e\u200b", "dra\x00ma", "é" * 10_000, "e" + "\u0301" * 9_000, "'; DROP",
+    "\uffff", "\U0010ffff",
+]  # fmt: skip
 
 
-def test_an_empty_query_recommends(client: httpx.Client) -> None:
-    assert len(ids(search(client, "  "))) == 20
+@pytest.mark.parametrize("query", NASTY)
+def test_no_words_are_an_error_and_no_text_takes_long(client: httpx.Client, query: str) -> None:
+    started = time.monotonic()
+    answer = search(client, query)
+    assert answer.status_code == 200, answer.text
+    assert len(ids(answer)) <= 20
+    assert answer.json()["degraded"] == []
+    assert time.monotonic() - started < 2.0
+
+
+def test_a_text_that_is_too_long_names_its_field(client: httpx.Client) -> None:
+    answer = search(client, "a" * 10_001)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"] == "query"
+
+
+@pytest.mark.parametrize("query", ["", "  ", "...!?", "😀", "\x00\t\n", "-", "\u200b"])
+def test_a_query_without_words_recommends(client: httpx.Client, query: str) -> None:
+    assert len(ids(search(client, query))) == 20
+
+
+@pytest.mark.parametrize("query", ["westren", "wesern", "WÉSTERN", "ｗｅｓｔｅｒｎ", "western!!", "weste"])
+def test_typos_accents_width_and_beginnings_are_understood(client: httpx.Client, query: str) -> None:
+    items = ids(search(client, query))
+    assert len(items) == 20
+    assert all(row_of(item) % 4 == 3 for item in items)
+
+
+def test_a_live_item_is_found_in_any_script(client: httpx.Client) -> None:
+    record = {"title": "東京物語 Été", "attributes": {"genres": ["drama"]}}
+    assert client.put("/v1/items/live-tokyo", json=record).status_code == 200
+    for query in ("東京", "物語", "ete", "été 東京", "東京物語 drama"):
+        assert ids(search(client, query))[0] == "live-tokyo", query
+    client.delete("/v1/items/live-tokyo")
+    assert "live-tokyo" not in ids(search(client, "東京"))
 
 
 def test_a_search_obeys_filter_and_exclusion(client: httpx.Client) -> None:

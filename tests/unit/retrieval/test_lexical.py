@@ -163,3 +163,33 @@ def test_as_many_texts_as_titles(tmp_path):
 def test_an_empty_catalogue(tmp_path):
     build_lexical(tmp_path, [], [])
     assert found(LexicalIndex.open(tmp_path), "anything") == []
+
+
+def test_the_last_word_may_be_unfinished(index):
+    assert set(found(index, "matr")[:2]) == {1, 2}
+    assert 7 in found(index, "the termina")
+    assert 7 not in found(index, "termina the")
+
+
+def test_fields_have_weights(tmp_path):
+    build_lexical(tmp_path, ["red", "blue", "green"], ["", "", ""], {"colour": ["blue", "red", "red"]})
+    index = LexicalIndex.open(tmp_path)
+    assert set(index.fields) == {"title", "text", "colour"}
+    assert found(index, "red")[0] == 0
+    assert index.search("red", 3, {"title": 0.1, "colour": 5.0})[0].tolist()[-1] == 0
+
+
+def test_an_attribute_whose_name_is_no_field_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="genre of film"):
+        build_lexical(tmp_path, ["a"], [""], {"genre of film": ["b"]})
+
+
+def test_scripts_without_spaces_are_found_by_their_parts(tmp_path):
+    titles = ["東京物語", "千と千尋の神隠し", "기생충", "ฉลาดเกมส์โกง", "京都"]
+    build_lexical(tmp_path, titles, [""] * len(titles))
+    index = LexicalIndex.open(tmp_path)
+    assert found(index, "東京")[0] == 0
+    assert found(index, "神隠し")[0] == 1
+    assert found(index, "생충") == [2]
+    assert found(index, "เกมส์")[0] == 3
+    assert set(found(index, "京")) == {0, 4}

@@ -116,6 +116,8 @@ def test_an_unknown_or_deleted_anchor_is_not_found(engine: Engine, item: str | N
         (Kind.RECOMMEND, None, Kind.RECOMMEND, False),
         (Kind.SEARCH, "drama", Kind.SEARCH, True),
         (Kind.SEARCH, "   ", Kind.RECOMMEND, False),
+        (Kind.SEARCH, "...!?", Kind.RECOMMEND, False),
+        (Kind.SEARCH, "\x00\x1f", Kind.RECOMMEND, False),
         (Kind.SEARCH, None, Kind.RECOMMEND, False),
     ],
 )
