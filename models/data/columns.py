@@ -47,6 +47,29 @@ class Impressions:
 
 
 @dataclass(frozen=True)
+class Queries:
+    """What was searched for and what was taken from the results, in order of time: Q rows.
+
+    A search after which several items were taken is several rows. `user` is `ABSENT` for a stranger.
+    """
+
+    text: list[str]
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    time_ms: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def at(self, index: NDArray[Any]) -> Queries:
+        """The rows at `index`, or where it is true."""
+        rows = np.arange(len(self))[index]
+        return Queries(
+            [self.text[row] for row in rows.tolist()], self.user[rows], self.item[rows], self.time_ms[rows]
+        )
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A canonical data set: m items, n users, E events in order of time (equal times in the file's order).
 
@@ -85,6 +108,7 @@ class Dataset:
     """[E] index into `PARTS`, of a data set that brings its own split."""
     order: str = "time"
     impressions: Impressions | None = None
+    queries: Queries | None = None
 
     def __post_init__(self) -> None:
         events = len(self.event_item)
@@ -131,10 +155,12 @@ class Dataset:
         _feed(digest, self)
         if self.impressions is not None:
             _feed(digest, self.impressions)
+        if self.queries is not None:
+            _feed(digest, self.queries)
         return digest.hexdigest()
 
 
-def _feed(digest: Any, table: Dataset | Impressions) -> None:
+def _feed(digest: Any, table: Dataset | Impressions | Queries) -> None:
     for column, value in vars(table).items():
         if column in table.__dataclass_fields__ and column not in _unfed(table):
             digest.update(column.encode())
@@ -144,9 +170,9 @@ def _feed(digest: Any, table: Dataset | Impressions) -> None:
                 digest.update(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _unfed(table: Dataset | Impressions) -> set[str]:
+def _unfed(table: Dataset | Impressions | Queries) -> set[str]:
     """Columns that say nothing of the content: a later addition counts only where a data set uses it."""
-    unfed = {"name", "impressions"}
+    unfed = {"name", "impressions", "queries"}
     if isinstance(table, Dataset):
         unfed |= {"event_part"} if table.event_part is None else set()
         unfed |= {"order"} if table.order == "time" else set()

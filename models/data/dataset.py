@@ -7,6 +7,7 @@
 | `items` | `item_id`; perhaps `available`, `created_at` (ms), `bid_micros`; one column per attribute, `title` among them |
 | `users` | `user_id`; one column per attribute |
 | `impressions` | `request_id`, `user_id`, `item_id`, `position`, `timestamp` (ms), `clicked`; perhaps `propensity`, `bid_micros`, `market_price_micros` |
+| `queries` | perhaps `user_id`; `query` (text), `item_id` taken from the results, `timestamp` (ms); `cascada queries` makes it of a service's logs |
 
 Only `dataset.toml` and `events` are required. Tables are Parquet (a set is `list<string>`) or CSV (members of a set
 are joined by a bar); each row is checked. Ids are strings of 1 to 256 characters without control characters.
@@ -30,7 +31,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.artifacts import atomic_folder
-from models.data.columns import ABSENT, PARTS, Dataset, Impressions
+from models.data.columns import ABSENT, PARTS, Dataset, Impressions, Queries
 from models.data.mapping import (
     TABLES,
     Attribute,
@@ -46,7 +47,7 @@ from models.data.tables import find_table, read_header
 from models.data.vocabulary import build_schema
 from models.schema import FieldKind
 
-__all__ = ["Dataset", "Impressions", "build_schema", "load_dataset", "write_dataset"]
+__all__ = ["Dataset", "Impressions", "Queries", "build_schema", "load_dataset", "write_dataset"]
 
 DATASET_TOML = "dataset.toml"
 
@@ -172,6 +173,8 @@ def _tables(dataset: Dataset) -> dict[str, Any]:
     }
     if dataset.impressions is not None:
         tables["impressions"] = _impressions_table(dataset.impressions, users, items)
+    if dataset.queries is not None:
+        tables["queries"] = _queries_table(dataset.queries, users, items)
     return tables
 
 
@@ -202,6 +205,17 @@ def _impressions_table(shown: Impressions, users: Any, items: Any) -> Any:
             "propensity": _nullable(shown.propensity, np.isnan(shown.propensity)),
             "bid_micros": _nullable(shown.bid_micros, shown.bid_micros == ABSENT),
             "market_price_micros": _nullable(shown.market_price_micros, shown.market_price_micros == ABSENT),
+        }
+    )
+
+
+def _queries_table(asked: Queries, users: Any, items: Any) -> Any:
+    return pa.table(
+        {
+            "user_id": users.take(_nullable(asked.user, asked.user == ABSENT)),
+            "query": pa.array(asked.text, pa.string()),
+            "item_id": items.take(pa.array(asked.item)),
+            "timestamp": asked.time_ms,
         }
     )
 

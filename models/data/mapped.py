@@ -116,6 +116,14 @@ class MappedTable:
         known = pc.unique(values.filter(pa.array(self._table.good))).drop_null()
         return known.to_pylist(), rows_of(values, known)
 
+    def texts(self, name: str, longest: int) -> Any:
+        """Arrow strings of a column that must be there, of at most so many characters; none may be empty."""
+        values = self._table.texts(self._column(name))
+        self.reject(name, np.array([value is None for value in values], bool), "missing")
+        long = np.array([value is not None and len(value) > longest for value in values], bool)
+        self.reject(name, long, f"longer than {longest} characters")
+        return pa.array(values, pa.string())
+
     def attributes(self) -> dict[str, list[Any]]:
         """The values of each attribute, None where absent."""
         return {name: self._attribute(name) for name in self._mapping.attributes}

@@ -18,11 +18,13 @@ IMPRESSION_COLUMNS = (
     "request_id", "user_id", "item_id", "position", "timestamp", "clicked",
     "propensity", "bid_micros", "market_price_micros",
 )  # fmt: skip
+QUERY_COLUMNS = ("user_id", "query", "item_id", "timestamp")
 TABLES = {
     "events": EVENT_COLUMNS,
     "items": ITEM_COLUMNS,
     "users": USER_COLUMNS,
     "impressions": IMPRESSION_COLUMNS,
+    "queries": QUERY_COLUMNS,
 }
 
 

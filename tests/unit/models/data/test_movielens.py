@@ -52,7 +52,23 @@ def test_a_wheel_of_something_else_is_refused(tmp_path):
         load_movielens_100k(build_wheel(tmp_path, without), cache=tmp_path)
 
 
-def test_the_small_set_takes_years_from_titles_and_leaves_out_tags_that_may_be_of_the_test_period(small):
+def test_tags_are_searches_in_order_of_time(small):
+    (small / "tags.csv").write_text(
+        "userId,movieId,tag,timestamp\n1,7,Dark,3\n2,8,a b,1\n2,999,of no film,1\n9,7,x,2\n2,7, ,2\n"
+    )
+    dataset = load_movielens_small(small)
+    assert dataset.queries.text == ["a b", "x", "Dark"]
+    assert dataset.queries.user.tolist() == [1, -1, 0]
+    assert [dataset.item_ids[row] for row in dataset.queries.item] == ["8", "7", "7"]
+    assert dataset.queries.time_ms.tolist() == [1000, 2000, 3000]
+
+
+def test_the_small_set_without_tags_has_no_searches(small):
+    (small / "tags.csv").unlink()
+    assert load_movielens_small(small).queries is None
+
+
+def test_the_small_set_takes_years_from_titles_and_tags_are_no_attributes(small):
     dataset = load_movielens_small(small)
     assert dataset.item_records == [
         {"title": "The Matrix", "genres": ["Action", "Sci-Fi"], "year": 1999},
