@@ -45,6 +45,15 @@ class Plan:
     event_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of an event kind in the mixture; a kind that is absent counts 1."""
     calibration: str = "isotonic"
+    search_fields: Mapping[str, float] = field(default_factory=lambda: {"title": 3.0})
+    """Weights of the lexical index's fields; one that is not named counts 1."""
+    fusion: Mapping[str, float] = field(default_factory=lambda: {"lexical": 1.0, "dense": 1.0})
+    """Weights of the lists that a search fuses by reciprocal rank."""
+    fusion_k: float = 60.0
+    search: Mapping[str, float] = field(
+        default_factory=lambda: {"relevance": 1.0, "lexical": 5.0, "rank": 0.3}
+    )
+    """Weights of words and user in the order of a search: names of `service.cascade.scorers.found`."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""

@@ -22,6 +22,7 @@ from retrieval.index_card import IndexCard
 from retrieval.interests import InterestModel
 from retrieval.lexical import LexicalIndex
 from retrieval.neighbours import Neighbours
+from retrieval.query_tower import QueryTower
 from retrieval.snapshot import Snapshot
 from service.interest_labels import InterestLabels
 from service.overlay import NewVectors
@@ -60,6 +61,8 @@ class Bundle:
     preranker: Graph
     ranker: Graph
     item_towers: Graph
+    query_tower: QueryTower | None
+    """None in a bundle that searches by words alone."""
     calibrator: Calibrator
     _interest_models: dict[str, InterestModel] = field(default_factory=dict, repr=False, compare=False)
 
@@ -107,6 +110,7 @@ class Bundle:
             preranker=Graph.open(folder / artifacts.PRERANKER, threads=threads),
             ranker=Graph.open(folder / artifacts.RANKER, threads=threads),
             item_towers=Graph.open(folder / artifacts.ITEM_TOWERS, threads=threads),
+            query_tower=QueryTower.open(folder, threads=threads),
             calibrator=_calibrator(folder),
         )
         bundle._check_sizes()
@@ -122,7 +126,10 @@ class Bundle:
     @property
     def graphs(self) -> Mapping[str, Graph]:
         """The graphs by the stem of their files."""
-        return {
+        queries = (
+            {} if self.query_tower is None else {Path(artifacts.QUERY_TOWER).stem: self.query_tower.graph}
+        )
+        return queries | {
             Path(artifacts.USER_TOWER).stem: self.user_tower,
             Path(artifacts.PRERANKER).stem: self.preranker,
             Path(artifacts.RANKER).stem: self.ranker,

@@ -32,13 +32,15 @@ from service.cascade.round import Round
 from service.cascade.scorers.boost import Boost
 from service.cascade.scorers.calibrate import Calibrate
 from service.cascade.scorers.cross import Interest, Popularity, SimilarToRecent, Tower
+from service.cascade.scorers.found import Fused, Suiting
 from service.cascade.scorers.prerank import PreRank
 from service.cascade.scorers.rank import Rank
-from service.cascade.scorers.relevance import Blend, Matching, Related
+from service.cascade.scorers.relevance import Blend, Related
 from service.cascade.selectors.best import AsTheyCame, Best
 from service.cascade.selectors.diverse import Diverse
 from service.cascade.selectors.pinned import WithPinned
 from service.cascade.sources.anchor import Nearby, TogetherWith
+from service.cascade.sources.dense import Dense
 from service.cascade.sources.fresh import Fresh
 from service.cascade.sources.interests import InterestSearch
 from service.cascade.sources.lexical import Lexical
@@ -48,8 +50,6 @@ from service.cascade.stages import Filter, Hydrator, Scorer, Selector, Source
 from service.catalogue import Catalogue
 from service.errors import OperatorError
 
-SEARCH_PERSONAL = 0.5
-"""Weight of the user's own order in a search; a perfect match of the words counts 1."""
 SIMILAR_PERSONAL = 0.1
 """Weight of the user's own order in a similar list; a perfect likeness counts 1."""
 
@@ -111,28 +111,30 @@ def search(parts: _Parts) -> Cascade:
     """Which items match these words, those first that suit this user?"""
     plan = parts.plan
     retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
-    by_relevance = Best("relevance", ("prerank",))
-    blend = (Blend(SEARCH_PERSONAL), Boost("blend"))
+    fused = Fused(plan.fusion, plan.fusion_k)
+    match = (fused, Suiting("match", plan.search))
+    by_match = Best("match", ("relevance", "prerank"))
+    blend = (Suiting("blend", plan.search), Boost("blend"))
     steps = {
-        "retrieve": (Round("retrieve", (Matching(), Boost("relevance")), Best("score"), None),),
+        "retrieve": (Round("retrieve", (fused, Boost("relevance")), Best("score"), None),),
         "prerank": (
             retrieve,
-            Round("prerank", (parts.prerank(), Matching()), by_relevance, plan.ranked),
+            Round("prerank", (parts.prerank(), *match), by_match, plan.ranked),
             Round("blend", blend, Best("score", ("prerank",)), None),
         ),
         "rank": (
             retrieve,
-            Round("prerank", (*parts.cross(), parts.prerank(), Matching()), by_relevance, plan.ranked),
+            Round("prerank", (*parts.cross(), parts.prerank(), *match), by_match, plan.ranked),
             Round("rank", (parts.rank(), parts.calibrate(), *blend), Best("score", ("rank",)), None),
         ),
     }
     return Cascade(
         name=Kind.SEARCH,
         hydrators=parts.hydrators(),
-        sources=(Lexical(parts.bundle.lexical, parts.catalogue, plan.candidates),),
+        sources=parts.found(),
         filters=parts.filters(),
         rounds=steps[plan.depth],
-        shares={"lexical": 1.0},
+        shares={"lexical": 1.0, "dense": 1.0},
         observer=parts.observer,
     )
 
@@ -201,6 +203,14 @@ class _Parts:
         if unknown := sorted(set(self.plan.quotas) - {source.name for source in every}):
             raise OperatorError(f"plan.quotas: there is no source {unknown[0]!r}")
         return tuple(source for source in every if self._size(source.name) > 0)
+
+    def found(self) -> tuple[Source, ...]:
+        """What a search asks: words, and their meaning where the bundle knows it."""
+        plan, bundle = self.plan, self.bundle
+        lexical = Lexical(bundle.lexical, self.catalogue, plan.candidates, plan.search_fields)
+        if bundle.query_tower is None:
+            return (lexical,)
+        return (lexical, Dense(bundle.query_tower, bundle.index, self.catalogue, plan.candidates))
 
     def filters(self) -> tuple[Filter, ...]:
         return (Available(self.catalogue), Excluded(), Shown(), Seen(), Muted(self.catalogue), Rule())

@@ -18,19 +18,6 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Matching:
-    """The words' score, relative to the best match."""
-
-    name: ClassVar[str] = "relevance"
-    requires: ClassVar[tuple[str, ...]] = ("lexical",)
-    optional: ClassVar[bool] = False
-
-    def score(self, query: Query, batch: Candidates) -> Floats:
-        """Relative scores [N] in 0..1."""
-        return _relative(batch["lexical_score"])
-
-
-@dataclass(frozen=True, slots=True)
 class Related:
     """Likeness to the anchor: the mean of the cosine and of the relative item-to-item similarity."""
 

@@ -12,7 +12,7 @@ from service.cascade.candidates import Candidates
 from service.cascade.hydrators.user_interests import UserInterests
 from service.cascade.recent import recent_events
 from service.cascade.scorers.boost import Boost
-from service.cascade.scorers.relevance import Blend, Matching
+from service.cascade.scorers.relevance import Blend
 from service.cascade.selectors.best import AsTheyCame, Best
 from tests.support.queries import a_query, a_user
 
@@ -50,11 +50,6 @@ def test_a_boost_multiplies_whatever_score_there_is(base: list[float], scores: l
 
 def test_without_a_boost_the_score_is_the_base() -> None:
     assert Boost("pctr").score(a_query(), batch(pctr=[0.5, 0.25])).tolist() == [0.5, 0.25]
-
-
-def test_matching_is_relative_to_the_best_match() -> None:
-    assert Matching().score(a_query(), batch(lexical_score=[8.0, 2.0])).tolist() == [1.0, 0.25]
-    assert Matching().score(a_query(), batch(lexical_score=[0.0, 0.0])).tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
