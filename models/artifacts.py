@@ -224,6 +224,11 @@ class StringColumn:
     def __getitem__(self, row: int) -> str:
         return str(self._blob[self._offsets[row] : self._offsets[row + 1]], "utf-8")
 
+    def raw(self) -> Iterator[memoryview]:
+        """The UTF-8 bytes of each string, in row order; nothing is copied."""
+        for a, b in pairwise(self._offsets.tolist()):
+            yield self._blob[a:b]
+
     def tolist(self) -> list[str]:
         """All strings, in row order."""
         text = bytes(self._blob)

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,14 @@ def encode_histories(
     # that a returning user still has a last session.
     pause = (newer - timestamps) > schema.session_gap_ms
     pause[:, -1] = False
-    recent = ~np.flip(np.logical_or.accumulate(np.flip(pause, 1), axis=1), 1)
+    recent = ~np.logical_or.accumulate(pause[:, ::-1], axis=1)[:, ::-1]
+    now = np.broadcast_to(now_ms[:, None], newer.shape)
+    gap, age = bucket_span(np.stack([newer, now]) - timestamps) * mask
     return History(
-        rows=np.where(mask, rows, 0).astype(np.int32),
-        kind=np.where(mask, kinds, 0).astype(np.int64),
-        gap=np.where(mask, bucket_span(newer - timestamps), 0),
-        age=np.where(mask, bucket_span(now_ms[:, None] - timestamps), 0),
+        rows=(rows * mask).astype(np.int32, copy=False),
+        kind=(kinds * mask).astype(np.int64, copy=False),
+        gap=gap,
+        age=age,
         recent=recent & mask,
         mask=mask,
     )
@@ -96,7 +99,7 @@ def encode_history(schema: Schema, rows: Rows, kinds: Ints, timestamps: Ints, no
 def kind_tokens(schema: Schema, kinds: Sequence[str]) -> Ints:
     """Event-kind tokens; an unknown kind is 0."""
     lookup = {kind: token for token, kind in enumerate(schema.event_kinds, start=1)}
-    return np.fromiter((lookup.get(kind, 0) for kind in kinds), np.int64, len(kinds))
+    return np.fromiter(map(lookup.get, kinds, repeat(0)), np.int64, len(kinds))
 
 
 def text_grams(text: str) -> list[str]:

@@ -91,9 +91,13 @@ def history_inputs(
     `events` [B, T, d] are the vectors of the rows, zero where the mask is false; the other columns of the
     history go by their own names.
     """
-    columns = {each.name: getattr(history, each.name) for each in fields(history) if each.name != "rows"}
-    events = gather(vectors, history.rows) * history.mask[:, :, None]
-    return {**columns, "events": events, "profile": profile}
+    events = gather(vectors, history.rows)
+    if not history.mask.all():
+        events = events * history.mask[:, :, None]
+    return {**{name: getattr(history, name) for name in _COLUMNS}, "events": events, "profile": profile}
+
+
+_COLUMNS = tuple(each.name for each in fields(History) if each.name != "rows")
 
 
 def gather(vectors: Floats | VectorTable, rows: NDArray[Any]) -> Floats:

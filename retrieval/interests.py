@@ -21,6 +21,8 @@ OWN = -1
 """The cluster of the interest that is the user's own vector."""
 NO_PREFERENCES = Preferences()
 _SAME_USER = 1.0 - 1e-6
+_ONLY_OWN = np.array([OWN], np.int32)
+_ALL = np.ones(1, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class InterestModel:
         `preferences` decide about the chosen clusters and their shares; the own vector keeps its share.
         """
         known = (rows >= 0) & (rows < len(self._assignment)) & (event_weights > 0)
+        if self._plan.interests == 0 and user_vector is not None:
+            return self._alone(user_vector, int(np.count_nonzero(known)), slots)
         rows = rows[known]
         decayed = event_weights[known] * np.exp(-np.maximum(ages_days[known], 0.0) / self._plan.tau_days)
         clusters = self._assignment[rows]
@@ -112,6 +116,18 @@ class InterestModel:
         directions = self._smoothed(chosen, clusters, rows, decayed, near, of_directions)
         parts = np.append(of_weights, events[chosen] / np.maximum(mixture[chosen], 1e-12)).astype(np.float32)
         return replace(self._assemble(own, chosen, shares, directions, slots), own_parts=parts)
+
+    def _alone(self, own: Floats, events: int, slots: int) -> Interests:
+        """The own vector as the only interest: without clusters to choose there is nothing to mix."""
+        smoothed = self._plan.smoothing in ("both", "weights")
+        lam = self._own_weight(events) if smoothed else float(events > 0)
+        return Interests(
+            clusters=_ONLY_OWN,
+            weights=_ALL,
+            queries=own[None],
+            slots=np.array([max(slots, 0)], np.int32),
+            own_parts=np.array([lam], np.float32),
+        )
 
     def _own_weight(self, events: int) -> float:
         """Lam; 0 without events, for then there is nothing else than the neighbours."""

@@ -37,6 +37,8 @@ def retrieve(index: VectorIndex, interests: Interests) -> Retrieved:
     have it. Its interest is the cluster that has it highest within its own slots, for that says most; without
     any, the one that brought it in (our choice).
     """
+    if len(interests.slots) == 1:
+        return _single(index, interests.queries, int(interests.slots[0]))
     wanted = int(interests.slots.sum())
     active = np.flatnonzero(interests.slots > 0).astype(np.int32)
     if wanted == 0 or index.size == 0:
@@ -51,6 +53,21 @@ def retrieve(index: VectorIndex, interests: Interests) -> Retrieved:
         found = _union(*index.search(queries, depth), slots, telling, wanted, index.size)
     order = descending(found.scores, found.rows)
     return Retrieved(found.rows[order], found.scores[order], active[found.interest[order]])
+
+
+def _single(index: VectorIndex, query: Floats, wanted: int) -> Retrieved:
+    """What one query finds: its list has no item twice and needs no back-fill, but may have ties out of order."""
+    if wanted <= 0 or index.size == 0:
+        return Retrieved(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+    scores, rows = index.search(query, min(wanted, index.size))
+    found, best = rows[0], scores[0]
+    if found[-1] < 0:
+        there = found >= 0
+        found, best = found[there], best[there]
+    if (best[1:] == best[:-1]).any():
+        order = descending(best, found)
+        found, best = found[order], best[order]
+    return Retrieved(found, best, np.zeros(len(found), np.int32))
 
 
 def _union(

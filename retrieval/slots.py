@@ -16,6 +16,8 @@ def largest_remainder(weights: NDArray[np.floating], slots: int) -> Rows:
     """
     if len(weights) == 0 or slots <= 0:
         return np.zeros(len(weights), np.int32)
+    if len(weights) == 1:
+        return np.array([slots], np.int32)
     shares = np.where(np.isfinite(weights) & (weights > 0), weights, 0).astype(np.float64)
     largest = shares.max()
     shares = shares / largest if largest > 0 else np.ones(len(shares))

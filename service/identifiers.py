@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,23 @@ def hash_ids(item_ids: Iterable[str]) -> Hashes:
     )
 
 
+REMEMBERED = 1 << 16
+"""Ids whose rows are at hand; when there are more, remembering starts again (some 10 MB at most)."""
+
+
 class Identifiers:
-    """Looks ids up by binary search over sorted hashes: 8 bytes per item, whatever the ids' length."""
+    """Looks ids up by binary search over sorted hashes: 8 bytes per item, whatever the ids' length.
+
+    Events are of popular items again and again, so the rows of ids that were found lately are remembered;
+    unknown ids are not, for a caller can make up any number of them.
+    """
 
     def __init__(self, ids: StringColumn) -> None:
         self._ids = ids
-        hashes = hash_ids(ids.tolist())
+        hashes = np.fromiter(map(zlib.crc32, ids.raw()), np.uint32, len(ids))
         self._order = np.argsort(hashes, kind="stable").astype(np.int32)
         self._sorted = hashes[self._order]
+        self._lately: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._order)
@@ -38,12 +48,11 @@ class Identifiers:
 
     def rows_of(self, item_ids: Sequence[str]) -> Rows:
         """The row of each id [n]; -1 where it is unknown."""
-        first, last = self._runs(hash_ids(item_ids))
-        rows = np.full(len(item_ids), -1, np.int32)
-        for i, item_id in enumerate(item_ids):
-            for row in self._order[first[i] : last[i]]:
-                if self._ids[row] == item_id:
-                    rows[i] = row
+        lately = self._lately
+        rows = np.fromiter(map(lately.get, item_ids, repeat(-1)), np.int32, len(item_ids))
+        other = np.flatnonzero(rows < 0).tolist()
+        if other:
+            rows[other] = self._searched([item_ids[i] for i in other])
         return rows
 
     def rows_of_hashes(self, hashes: Hashes) -> Rows:
@@ -52,6 +61,18 @@ class Identifiers:
         length = last - first
         within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
         rows: Rows = self._order[np.repeat(first, length) + within]
+        return rows
+
+    def _searched(self, item_ids: Sequence[str]) -> list[int]:
+        if len(self._lately) + len(item_ids) > REMEMBERED:
+            self._lately = {}
+        first, last = self._runs(hash_ids(item_ids))
+        rows = []
+        for item_id, start, end in zip(item_ids, first.tolist(), last.tolist(), strict=True):
+            found = (row for row in self._order[start:end].tolist() if self._ids[row] == item_id)
+            rows.append(row := next(found, -1))
+            if row >= 0:
+                self._lately[item_id] = row
         return rows
 
     def _runs(self, hashes: Hashes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -53,7 +53,8 @@ class Candidates:
 
     def take(self, index: NDArray[Any]) -> Candidates:
         """The only way to drop or reorder: the candidates at positions `index` (or under a boolean mask)."""
-        return Candidates.of(self.rows[index], **{name: c[index] for name, c in self.columns.items()})
+        taken = {name: _sealed(column[index]) for name, column in self.columns.items()}
+        return Candidates(_sealed(self.rows[index]), MappingProxyType(taken))
 
     def with_column(self, name: str, column: Column) -> Candidates:
         """The only way to add: a new column of N values.
@@ -63,10 +64,16 @@ class Candidates:
         """
         if name in self.columns:
             raise ValueError(f"column {name!r} has an owner already")
-        return Candidates.of(self.rows, **self.columns, **{name: column})
+        if len(column) != len(self.rows):
+            raise ValueError(f"column {name!r} has {len(column)} values for {len(self.rows)} rows")
+        return Candidates(self.rows, MappingProxyType({**self.columns, name: _frozen(column)}))
 
 
 def _frozen(array: Column) -> Column:
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    """A view that nobody can write through; the array itself stays its owner's."""
+    return _sealed(array.view()) if array.flags.writeable else array
+
+
+def _sealed(array: Column) -> Column:
+    array.flags.writeable = False
+    return array

@@ -13,7 +13,7 @@ from models.schema import Schema
 from models.text import query_words
 from service.cascade.cursor import Cursor, Cursors
 from service.cascade.preferences import resolve
-from service.cascade.query import ItemId, Kind, Query, Request, Rows, User
+from service.cascade.query import NO_ROWS, ItemId, Kind, Query, Request, Rows, User
 from service.catalogue import Catalogue
 from service.errors import NotFound
 from service.features.store import UserRecord
@@ -68,9 +68,9 @@ def hydrate(
         count=request.count,
         seed=page.seed,
         offset=len(page.trail),
-        shown=catalogue.rows_of_hashes(page.trail),
+        shown=catalogue.rows_of_hashes(page.trail) if len(page.trail) else NO_ROWS,
         trail=page.trail,
-        exclude=_known(catalogue.rows_of(request.exclude_items)),
+        exclude=_known(catalogue.rows_of(request.exclude_items)) if request.exclude_items else NO_ROWS,
         anchor=_anchor(request, catalogue),
         text=text,
         rule=None if request.filter is None else catalogue.rules.mask(request.filter),
@@ -102,11 +102,16 @@ def _events(
 ) -> tuple[Rows, Longs, Longs]:
     """Stored events, then the session's, by time; of equal times the session's are the newer."""
     session = request.session
-    ids = [*record.item_ids, *(event.item_id for event in session)]
-    kinds = kind_tokens(schema, [*record.kinds, *(event.event for event in session)])
-    sent = (now_ms if event.timestamp_ms is None else min(event.timestamp_ms, now_ms) for event in session)
-    timestamps = np.array([*record.timestamps_ms, *sent], np.int64)
-    rows = catalogue.rows_of(ids)
+    ids, names, times = record.item_ids, record.kinds, record.timestamps_ms
+    if session:
+        ids = [*ids, *(event.item_id for event in session)]
+        names = [*names, *(event.event for event in session)]
+        sent = (now_ms if each.timestamp_ms is None else min(each.timestamp_ms, now_ms) for each in session)
+        times = [*times, *sent]
+    rows, kinds = catalogue.rows_of(ids), kind_tokens(schema, names)
+    timestamps = np.array(times, np.int64)
+    if bool((rows >= 0).all()) and bool((timestamps[1:] >= timestamps[:-1]).all()):
+        return rows, kinds, timestamps
     order = np.argsort(timestamps, kind="stable")
     order = order[rows[order] >= 0]
     return rows[order], kinds[order], timestamps[order]

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.distinct import first_occurrences, locate
 from retrieval.order import descending
 from service.cascade.candidates import Candidates
-
-Bits = NDArray[np.int32]
 
 
 def merge(found: Mapping[str, Candidates], names: Sequence[str], shares: Mapping[str, float]) -> Candidates:
@@ -23,12 +22,14 @@ def merge(found: Mapping[str, Candidates], names: Sequence[str], shares: Mapping
     proposed it), `<source>_score` for each source found, and every further column of a source; where a
     source did not propose an item, floats are NaN and integers -1.
     """
-    ranked = {name: batch.take(descending(batch["score"], batch.rows)) for name, batch in found.items()}
+    ranked = {name: _best_first(batch) for name, batch in found.items()}
+    if len(ranked) == 1:
+        ((name, batch),) = ranked.items()
+        return Candidates.of(batch.rows, **_alone(name, batch, names))
     rows = np.concatenate([batch.rows for batch in ranked.values()]) if ranked else np.zeros(0, np.int32)
     place = [(np.arange(len(batch)) + 0.5) / shares[name] for name, batch in ranked.items()]
-    order = np.lexsort((rows, np.concatenate(place))) if place else np.zeros(0, np.intp)
-    _, first = np.unique(rows[order], return_index=True)
-    union = rows[order][np.sort(first)]
+    rows = rows[np.lexsort((rows, np.concatenate(place)))] if place else rows
+    union = rows[first_occurrences(rows, _bound(rows))]
     return Candidates.of(union, **_columns(union, ranked, names))
 
 
@@ -37,22 +38,36 @@ def names_of(bits: int, names: Sequence[str]) -> list[str]:
     return [name for i, name in enumerate(names) if bits >> i & 1]
 
 
-def proposed_alone(sources: Bits) -> NDArray[np.bool_]:
-    """Candidates [N] that exactly one source proposed."""
-    alone: NDArray[np.bool_] = (sources & (sources - 1)) == 0
-    return alone
+def _best_first(batch: Candidates) -> Candidates:
+    scores = batch["score"]
+    if (scores[1:] < scores[:-1]).all():
+        return batch
+    return batch.take(descending(scores, batch.rows))
+
+
+def _bound(rows: NDArray[np.int32]) -> int:
+    return int(rows.max(initial=-1)) + 1
+
+
+def _alone(name: str, batch: Candidates, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The columns where nothing has to be aligned."""
+    bit = np.full(len(batch), 1 << names.index(name), np.int32)
+    return {"sources": bit, **{_target(name, column): values for column, values in batch.columns.items()}}
+
+
+def _target(name: str, column: str) -> str:
+    return f"{name}_score" if column == "score" else column
 
 
 def _columns(
     union: NDArray[np.int32], ranked: Mapping[str, Candidates], names: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
-    by_row = np.argsort(union)
     columns: dict[str, NDArray[Any]] = {"sources": np.zeros(len(union), np.int32)}
     for name, batch in ranked.items():
-        at = by_row[np.searchsorted(union, batch.rows, sorter=by_row)]
+        at = locate(batch.rows, union, _bound(union))
         columns["sources"][at] |= 1 << list(names).index(name)
         for column, values in batch.columns.items():
-            target = f"{name}_score" if column == "score" else column
+            target = _target(name, column)
             if target not in columns:
                 absent = np.nan if values.dtype.kind == "f" else -1
                 columns[target] = np.full((len(union), *values.shape[1:]), absent, values.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, NewType
 
@@ -20,7 +20,8 @@ Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Hashes = NDArray[np.uint32]
 
-_NO_ROWS: Rows = np.zeros(0, np.int32)
+NO_ROWS: Rows = np.zeros(0, np.int32)
+"""No item."""
 _NO_HASHES: Hashes = np.zeros(0, np.uint32)
 
 
@@ -117,9 +118,9 @@ class Query:
     seed: int
     state: UserState = UserState()
     offset: int = 0
-    shown: Rows = field(default_factory=lambda: _NO_ROWS)
+    shown: Rows = field(default_factory=lambda: NO_ROWS)
     trail: Hashes = field(default_factory=lambda: _NO_HASHES)
-    exclude: Rows = field(default_factory=lambda: _NO_ROWS)
+    exclude: Rows = field(default_factory=lambda: NO_ROWS)
     anchor: int | None = None
     """Row of the item that `similar` starts from."""
     text: str | None = None
@@ -137,10 +138,21 @@ class Query:
     deadline: float | None = None
     """Moment on `time.monotonic()`; None = no deadline."""
 
+    def with_state(self, state: UserState) -> Query:
+        """The same query with another state: `dataclasses.replace`, several times faster."""
+        other: Query = object.__new__(Query)
+        for name in _FIELDS:
+            object.__setattr__(other, name, getattr(self, name))
+        object.__setattr__(other, "state", state)
+        return other
+
     @property
     def hides_muted(self) -> bool:
         """Whether anything is ruled out because the user muted its interest."""
         return not self.include_muted and len(self.preferences.muted) > 0
+
+
+_FIELDS = tuple(each.name for each in fields(Query))
 
 
 @dataclass(frozen=True, slots=True)

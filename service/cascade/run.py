@@ -10,7 +10,7 @@ import numpy as np
 from retrieval.order import descending
 from service.cascade import contracts
 from service.cascade.candidates import Candidates
-from service.cascade.merge import merge, proposed_alone
+from service.cascade.merge import merge
 from service.cascade.observe import Observer
 from service.cascade.query import Fate, Outcome, Query
 from service.cascade.round import Round
@@ -65,9 +65,10 @@ class Run:
         merged = merge(found, names, shares)
         proposed = sum(len(batch) for batch in found.values())
         self._report("merge", "sources", started, proposed, len(merged))
-        alone = merged["sources"][proposed_alone(merged["sources"])]
         for name, batch in found.items():
-            unique = int(np.count_nonzero(alone >> names.index(name) & 1))
+            unique = len(merged)
+            if len(found) > 1:
+                unique = int(np.count_nonzero(merged["sources"] == 1 << names.index(name)))
             self._observer.on_source(self._cascade, name, len(batch), unique)
         return merged
 
@@ -79,8 +80,9 @@ class Run:
         except Exception:
             self._report("filter", stage.name, started, len(batch), 0, failed=True)
             raise
-        kept, gone = batch.take(keep), batch.rows[~keep]
-        if len(gone):
+        kept = batch
+        if not keep.all():
+            kept, gone = batch.take(keep), batch.rows[~keep]
             self._observer.on_filter(self._cascade, stage.name, len(gone))
             self._fates.append(Fate("filter", stage.name, gone))
         self._report("filter", stage.name, started, len(batch), len(kept))
@@ -117,13 +119,14 @@ class Run:
         )
         if picked is None:
             picked = np.arange(min(size, len(batch)))
+        if len(picked) == len(batch):
+            return batch if (picked[1:] > picked[:-1]).all() else batch.take(picked)
         rest = np.ones(len(batch), bool)
         rest[picked] = False
-        if rest.any():
-            cut = batch.take(rest)
-            if one.scorers:
-                cut = cut.take(descending(cut[one.scorers[-1].name], cut.rows))
-            self._fates.append(Fate(one.name, "cut", cut.rows))
+        cut = batch.rows[rest]
+        if one.scorers:
+            cut = cut[descending(batch[one.scorers[-1].name][rest], cut)]
+        self._fates.append(Fate(one.name, "cut", cut))
         return batch.take(picked)
 
     def answer(self, batch: Candidates, source_names: tuple[str, ...]) -> Outcome:

@@ -44,4 +44,4 @@ class UserInterests:
         interests = self.model.interests(
             query.state.vector, user.rows, weights, ages_days, self.slots, query.preferences
         )
-        return replace(query, state=replace(query.state, interests=interests))
+        return query.with_state(replace(query.state, interests=interests))

@@ -28,4 +28,4 @@ class UserVector:
         vector = self.tower.encode(query.user.history, query.user.profile[None])
         if not np.isfinite(vector).all():
             raise ArithmeticError("the user vector is not finite")
-        return replace(query, state=replace(query.state, vector=vector))
+        return query.with_state(replace(query.state, vector=vector))

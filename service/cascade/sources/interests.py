@@ -55,9 +55,7 @@ class InterestSearch:
             found = [self._search(interests, wanted), *self._new(interests)]
         else:
             found = self._under(query.rule & self.catalogue.available, interests, wanted)
-        rows, scores, interest = (
-            np.concatenate([getattr(part, name) for part in found]) for name in ("rows", "scores", "interest")
-        )
+        rows, scores, interest = _joined(found)
         able = eligible(query, self.catalogue, rows)
         return Candidates.of(rows[able], score=scores[able], interest_index=interest[able])
 
@@ -86,6 +84,16 @@ class InterestSearch:
         exact = build_index(vectors, IndexSettings("flat"), 0)
         found = retrieve(exact, _for(interests, wanted))
         return replace(found, rows=rows[found.rows])
+
+
+def _joined(found: list[Retrieved]) -> tuple[Rows, NDArray[np.float32], Rows]:
+    if len(found) == 1:
+        return found[0].rows, found[0].scores, found[0].interest
+    return (
+        np.concatenate([part.rows for part in found]),
+        np.concatenate([part.scores for part in found]),
+        np.concatenate([part.interest for part in found]),
+    )
 
 
 def _for(interests: Interests, wanted: int) -> Interests:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from service.cascade.candidates import Candidates
-from service.cascade.merge import merge, names_of, proposed_alone
+from service.cascade.merge import merge, names_of
 
 
 def batch(rows: list[int], scores: list[float] | None = None, **columns: Any) -> Candidates:
@@ -29,7 +29,6 @@ def test_an_item_enters_at_its_best_place() -> None:
     assert merged.rows.tolist() == [1, 4, 2, 3]
     assert merged["sources"].tolist() == [0b01, 0b11, 0b01, 0b01]
     assert names_of(0b11, ("a", "b")) == ["a", "b"]
-    assert proposed_alone(merged["sources"]).tolist() == [True, False, True, True]
 
 
 def test_a_source_is_ordered_by_its_score_whatever_order_it_came_in() -> None:
