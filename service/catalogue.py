@@ -1,8 +1,8 @@
 """The items of a bundle and what changed since: rows and ids, records, availability, vectors.
 
 A live record (`ItemChange.record`) is one flat mapping: the attributes by name (`title` included), and
-optionally the reserved keys `available` (bool, default true) and `created_at` (ms since the epoch). It
-replaces the whole record of the item; None deletes the item.
+optionally the reserved keys `available` (bool, default true) and, in ms since the epoch, `created_at`,
+`available_from` and `available_until`. It replaces the whole record of the item; None deletes the item.
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ from numpy.typing import NDArray
 
 from models.artifacts import StringColumn
 from models.schema import Field
+from retrieval.scan import Scan
 from service.attributes import Attributes, as_number
 from service.bundle import Bundle
 from service.cascade.query import Hashes, ItemId, Rows
 from service.features.store import ItemChange
 from service.identifiers import Identifiers, hash_ids
-from service.overlay import NewVectors, Overlay
+from service.layers import Layer, Layers
+from service.overlay import CAPACITY, NewVectors, Overlay, Vectors
 from service.rules import CREATED_AT, Rules
+from service.schedule import ALWAYS, FROM, UNTIL, Schedule, window_of
 from service.tables import Table
-from service.words import Words
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-RESERVED = ("available", CREATED_AT.name)
+RESERVED = ("available", CREATED_AT.name, FROM, UNTIL)
 """Keys of a live record that are no attributes."""
+_TABLES = {"items": "item", "prerank": "prerank", "rank": "rank"}
+"""Tables of a catalogue, and the vectors of new items that belong to each."""
 NEWEST = 1000
 """How many of the newest items are at hand."""
 
@@ -65,11 +69,15 @@ class Catalogue:
     """One immutable snapshot of M items: those of the bundle, then those that came since.
 
     `available` [M] and `created` [M] (ms, 0 = unknown) are by row, and the tables `items`, `prerank`,
-    `rank` too.
+    `rank` too. What is `available` now is listed, and its window in `schedule` is open. `refused` counts the
+    changes for which there was no room.
     """
 
     exported: Exported
     overlay: Overlay
+    layers: Layers
+    schedule: Schedule
+    refused: int
     available: Mask
     created: Longs
     items: Table
@@ -78,15 +86,25 @@ class Catalogue:
     encode: Callable[[Sequence[Mapping[str, Any]]], NewVectors]
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Catalogue:
-        """The catalogue as it was exported."""
+    def of(cls, bundle: Bundle, capacity: int = CAPACITY) -> Catalogue:
+        """The catalogue as it was exported; at most `capacity` items may come to differ from it."""
         exported = _derive(bundle)
         items, prerank, rank = map(
             Table.of, (bundle.item_vectors, bundle.prerank_vectors, bundle.rank_vectors)
         )
-        overlay = Overlay(len(items), NewVectors(items.extra, prerank.extra, rank.extra))
+        none = NewVectors(items.extra, prerank.extra, rank.extra)
         return cls(
-            exported, overlay, exported.available, exported.created, items, prerank, rank, bundle.encode_items
+            exported=exported,
+            overlay=Overlay(len(items), Vectors.of(none), capacity),
+            layers=Layers.none((*exported.fields, CREATED_AT)),
+            schedule=Schedule(),
+            refused=0,
+            available=exported.available,
+            created=exported.created,
+            items=items,
+            prerank=prerank,
+            rank=rank,
+            encode=bundle.encode_items,
         )
 
     def __len__(self) -> int:
@@ -95,31 +113,71 @@ class Catalogue:
     def apply(self, changes: Sequence[ItemChange], now_ms: int) -> Catalogue:
         """The snapshot after the changes, oldest first; of several changes of one item the last counts.
 
-        A new item without `created_at` counts as created at `now_ms`.
-
-        Raises:
-            OperatorError: the overlay is full.
+        A new item without `created_at` counts as created at `now_ms`. Where there is no room for a change its
+        item is left as it was, but whether it can be had is obeyed all the same.
         """
         last: dict[str, Mapping[str, Any] | None] = {change.item_id: change.record for change in changes}
         known = dict(zip(last, self.rows_of([ItemId(item_id) for item_id in last]).tolist(), strict=True))
-        overlay = self.overlay.merge(last, known.__getitem__, self.encode)
+        merged = self.overlay.merge(last, known.__getitem__, self.encode, self._is_exported)
+        overlay, windows = merged.overlay, {}
         grown = overlay.size - len(self)
         available = np.concatenate([self.available, np.zeros(grown, bool)])
         created = np.concatenate([self.created, np.full(grown, now_ms, np.int64)])
-        for item_id, record in last.items():
-            row = known[item_id] if known[item_id] >= 0 else overlay.new_rows.get(item_id, -1)
-            if row >= 0:
-                available[row] = record is not None and bool(record.get("available", True))
-                created[row] = _created(record or {}, int(created[row]))
+        for item_id, row in merged.rows.items():
+            record = last[item_id]
+            listed = record is not None and bool(record.get("available", True))
+            window = window_of(record or {})
+            windows[row] = window if listed else None
+            available[row] = listed and window.is_open(now_ms)
+            created[row] = _created(record or {}, int(created[row]))
+        searched = {
+            row: _searched(last[item_id], int(created[row]))
+            for item_id in merged.stored
+            for row in (merged.rows[item_id],)
+        }
         return replace(
             self,
             overlay=overlay,
+            layers=self.layers.put(searched),
+            schedule=self.schedule.put(windows),
+            refused=self.refused + len(merged.refused),
             available=available,
             created=created,
-            items=replace(self.items, extra=overlay.vectors.item),
-            prerank=replace(self.prerank, extra=overlay.vectors.prerank),
-            rank=replace(self.rank, extra=overlay.vectors.rank),
+            **self._tables(overlay),
         )
+
+    def at(self, now_ms: int) -> Catalogue:
+        """The snapshot as the schedule wants it at a moment; this one, where that is no other."""
+        rows, is_open = self.schedule.rows, self.schedule.open_at(now_ms)
+        if np.array_equal(self.available[rows], is_open):
+            return self
+        available = self.available.copy()
+        available[rows] = is_open
+        return replace(self, available=available)
+
+    def compacted(self) -> Catalogue:
+        """The snapshot without the rows of new items that were deleted; others behind them move up."""
+        overlay, number, gone = self.overlay.compacted()
+        base = self.overlay.base_size
+        kept = np.array([*range(base), *number], np.int64)
+        return replace(
+            self,
+            overlay=overlay,
+            layers=self.layers.renumbered(number, gone),
+            schedule=self.schedule.renumbered(number),
+            available=self.available[kept],
+            created=self.created[kept],
+            **self._tables(overlay),
+        )
+
+    def settled_as(self, whole: Layer, earlier: Layers) -> Catalogue:
+        """The snapshot with its changes in one layer; see `service.layers.Layers.settled_as`."""
+        return replace(self, layers=self.layers.settled_as(whole, earlier))
+
+    def warm(self) -> None:
+        """Make what the first request of this snapshot would have to make otherwise."""
+        self.layers.warm()
+        _ = self.newest, self.changed, self.delta
 
     def rows_of(self, item_ids: Sequence[ItemId]) -> Rows:
         """The row of each id [n]; -1 where it is unknown. Deleted items keep their row."""
@@ -135,7 +193,7 @@ class Catalogue:
 
     def rows_of_hashes(self, hashes: Hashes) -> Rows:
         """Every row whose id has one of the hashes."""
-        late = np.flatnonzero(np.isin(self._new_hashes, hashes)) + self.overlay.base_size
+        late = np.flatnonzero(np.isin(self.overlay.new_hashes, hashes)) + self.overlay.base_size
         return np.concatenate([self.exported.identifiers.rows_of_hashes(hashes), late.astype(np.int32)])
 
     def extend_trail(self, trail: Hashes, rows: Rows) -> Hashes:
@@ -185,44 +243,77 @@ class Catalogue:
         rows = rows[self.available[rows] & (self.created[rows] > 0)]
         return rows[np.argsort(-self.created[rows], kind="stable")][:NEWEST].astype(np.int32)
 
+    @cached_property
+    def changed(self) -> Rows:
+        """Rows that differ from the bundle, ascending: patched, deleted and new ones."""
+        return np.sort(np.fromiter(self.overlay.records, np.int32))
+
+    @property
+    def words(self) -> Layers:
+        """Word search over the changed items, by `search`."""
+        return self.layers
+
+    @cached_property
+    def delta(self) -> Delta:
+        """Vector search over the new items, beside the bundle's index."""
+        base = self.overlay.base_size
+        rows = (np.flatnonzero(self.available[base:]) + base).astype(np.int32)
+        extra = self.items.extra
+        return Delta(rows, Scan(extra if len(rows) == len(extra) else extra[rows - base]))
+
     def _id(self, row: int) -> str:
         size = self.overlay.base_size
         return self.exported.identifiers[row] if row < size else self.overlay.new_ids[row - size]
 
-    @cached_property
-    def _new_hashes(self) -> Hashes:
-        return hash_ids(self.overlay.new_ids)
+    def _tables(self, overlay: Overlay) -> dict[str, Any]:
+        return {
+            table: replace(getattr(self, table), extra=getattr(overlay.vectors, name).values)
+            for table, name in _TABLES.items()
+        }
 
-    @cached_property
-    def changed(self) -> Rows:
-        """Rows that differ from the bundle: patched, deleted and new ones."""
-        return np.fromiter(self.overlay.records, np.int32)
-
-    @cached_property
-    def words(self) -> Words:
-        """Word search over the changed items."""
-        records = ((row, record) for row, record in self.overlay.records.items() if record is not None)
-        return Words((row, _attributes(record)) for row, record in records)
-
-    @cached_property
-    def _changed_attributes(self) -> Attributes:
-        created = self.created[self.changed].tolist()
-        records = [
-            {**(record or {}), CREATED_AT.name: at or None}
-            for record, at in zip(self.overlay.records.values(), created, strict=True)
-        ]
-        return Attributes((*self.exported.fields, CREATED_AT), records)
+    def _is_exported(self, row: int, record: Mapping[str, Any]) -> bool:
+        """Whether the bundle has the item just like this."""
+        if row >= self.overlay.base_size or window_of(record) != ALWAYS:
+            return False
+        exported = orjson.loads(self.exported.records[row])
+        return (
+            _attributes(record) == {name: value for name, value in exported.items() if value is not None}
+            and bool(record.get("available", True)) == bool(self.exported.available[row])
+            and _created(record, int(self.exported.created[row])) == int(self.exported.created[row])
+        )
 
     def _match(self, matcher: Callable[[Attributes], Mask]) -> Mask:
         mask = np.zeros(len(self), bool)
         mask[: self.overlay.base_size] = matcher(self.exported.attributes)
-        if self.overlay.records:
-            mask[self.changed] = matcher(self._changed_attributes)
+        self.layers.fill(mask, matcher)
         return mask
 
 
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The new items that are available: catalogue `rows` [n], and an `index` over their vectors, in order."""
+
+    rows: Rows
+    index: Scan
+
+    def where(self, allowed: Mask) -> Delta:
+        """Those that a mask over the catalogue's rows [M] lets through."""
+        here = allowed[self.rows]
+        return Delta(self.rows[here], Scan(self.index.vectors[here]))
+
+    def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
+        """For queries [q, d] the best k or all n: scores [q, k] descending and catalogue rows [q, k]."""
+        scores, places = self.index.search(queries, min(k, len(self.rows)))
+        return scores, self.rows[places]
+
+
 def _attributes(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in RESERVED}
+    return {name: value for name, value in record.items() if name not in RESERVED and value is not None}
+
+
+def _searched(record: Mapping[str, Any] | None, created: int) -> dict[str, Any] | None:
+    """What filters and word search see of a record."""
+    return None if record is None else {**_attributes(record), CREATED_AT.name: created or None}
 
 
 def _created(record: Mapping[str, Any], otherwise: int) -> int:

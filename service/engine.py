@@ -16,6 +16,7 @@ from service.cascade.query import Kind, Outcome, Query, Request
 from service.catalogue import Catalogue
 from service.features.store import ItemChange, UserRecord
 from service.interest_names import InterestNames
+from service.overlay import CAPACITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +36,39 @@ class Engine:
 
     @classmethod
     def build(
-        cls, bundle: Bundle, observer: Observer, *, plan: Plan | None = None, cursors: Cursors | None = None
+        cls,
+        bundle: Bundle,
+        observer: Observer,
+        *,
+        plan: Plan | None = None,
+        cursors: Cursors | None = None,
+        capacity: int = CAPACITY,
     ) -> Engine:
-        """The engine of a bundle as it was exported; `plan` overrides the bundle's own."""
-        catalogue = Catalogue.of(bundle)
+        """The engine of a bundle as it was exported; `plan` overrides the bundle's own.
+
+        At most `capacity` items may come to differ from the bundle.
+        """
+        catalogue = Catalogue.of(bundle, capacity)
         plan = plan or bundle.plan
         cascades = assemble(plan, bundle, catalogue, observer)
         names = InterestNames(bundle.interest_labels, catalogue)
         return cls(bundle, catalogue, plan, cascades, observer, names, cursors or Cursors())
 
     def with_changes(self, changes: Sequence[ItemChange], now_ms: int) -> Engine:
-        """The engine after live catalogue changes, oldest first.
+        """The engine after live catalogue changes, oldest first."""
+        return self.over(self.catalogue.apply(changes, now_ms))
 
-        Raises:
-            OperatorError: more items changed since the export than `Catalogue` holds.
-        """
-        catalogue = self.catalogue.apply(changes, now_ms)
+    @property
+    def refused(self) -> int:
+        """Item changes for which there was no room."""
+        return self.catalogue.refused
+
+    def warm(self) -> None:
+        """See `service.catalogue.Catalogue.warm`."""
+        self.catalogue.warm()
+
+    def over(self, catalogue: Catalogue) -> Engine:
+        """The engine over another snapshot of the catalogue."""
         return replace(
             self,
             catalogue=catalogue,

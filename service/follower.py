@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from service.background import Background
 from service.engine import Engine
-from service.errors import OperatorError
 from service.features.store import FeatureStore, ItemChange, StoreUnavailable
 from service.logs import Outage
 from service.metrics import Metrics
@@ -17,10 +17,17 @@ from service.recommender import Recommender
 
 _log = logging.getLogger("cascada.follower")
 _PAGE = 1000
+_REST_S = 0.02
+"""A pause after each look, so that a burst of changes makes few snapshots."""
+_ROOM = 0.1
+"""With so much of the limit free again, what was refused is tried once more."""
 
 
 class Follower:
-    """Applies changes to the recommender's engine."""
+    """Applies changes to the recommender's engine, as soon as the store announces them.
+
+    `lock` is held while the next snapshot is made, so that none is lost.
+    """
 
     def __init__(
         self, store: FeatureStore, recommender: Recommender, metrics: Metrics, interval_s: float
@@ -30,9 +37,10 @@ class Follower:
         self._metrics = metrics
         self._interval_s = interval_s
         self._cursor = "0"
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._background = Background("follower")
         self._outage = Outage(_log, "following item changes")
+        self._fullness = Outage(_log, "laying further new items over the bundle; activate a newer one")
 
     def start(self) -> None:
         """Begin to follow."""
@@ -47,19 +55,19 @@ class Follower:
 
         Raises:
             StoreUnavailable: the store does not answer.
-            OperatorError: the bundle's catalogue is full of changes.
         """
-        async with self._lock:
+        async with self.lock:
             while changes := await self._store.item_changes(self._cursor, _PAGE):
                 self._recommender.use(await self._applied(self._recommender.engine, changes))
+                self._observe(changes)
 
     async def advance(self, engine: Engine) -> Engine:
         """An engine that is not in use yet, with all changes that the store has now, from the first one on.
 
         Raises:
-            StoreUnavailable, OperatorError: as `catch_up`.
+            StoreUnavailable: as `catch_up`.
         """
-        async with self._lock:
+        async with self.lock:
             try:
                 self._cursor = "0"
                 while changes := await self._store.item_changes(self._cursor, _PAGE):
@@ -78,35 +86,64 @@ class Follower:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(self._interval_s)
             try:
+                await self._store.wait_for_changes(self._cursor, self._interval_s)
                 await self.catch_up()
+                await self._retry()
                 self._outage.ended()
+                pause_s = min(_REST_S, self._interval_s)
             except StoreUnavailable as error:
                 self._outage.began(error)
-            except OperatorError as error:
-                self._metrics.catalogue_changes.labels("refused").inc()
-                self._outage.began(error)
+                pause_s = self._interval_s
             except Exception as error:
                 # A defect must not end the following, or this replica would grow stale in silence.
                 self._outage.began(repr(error))
+                pause_s = self._interval_s
+            await asyncio.sleep(pause_s)
+
+    async def _retry(self) -> None:
+        """Once there is room again, read everything once more for what was refused."""
+        engine = self._recommender.engine
+        if engine.refused and engine.catalogue.overlay.room > engine.catalogue.overlay.capacity * _ROOM:
+            async with self.lock:
+                engine = self._recommender.engine
+                self._recommender.use(engine.over(replace(engine.catalogue, refused=0)))
+                self._cursor = "0"
+            await self.catch_up()
+            self._fullness.ended()
 
     def _apply(self, engine: Engine, changes: Sequence[ItemChange]) -> Engine:
         now_ms = int(time.time() * 1000)
         try:
-            engine = engine.with_changes(changes, now_ms)
-            self._metrics.catalogue_changes.labels("applied").inc(len(changes))
+            after = engine.with_changes(changes, now_ms)
+            self._count(engine, after, len(changes))
         except (TypeError, ValueError):
             # A record that another version wrote must not keep the others from being applied.
+            after = engine
             for change in changes:
-                engine = self._apply_one(engine, change, now_ms)
-        return engine
+                after = self._apply_one(after, change, now_ms)
+        after.warm()
+        return after
 
     def _apply_one(self, engine: Engine, change: ItemChange, now_ms: int) -> Engine:
         try:
-            engine = engine.with_changes([change], now_ms)
-            self._metrics.catalogue_changes.labels("applied").inc()
+            after = engine.with_changes([change], now_ms)
+            self._count(engine, after, 1)
         except (TypeError, ValueError) as error:
             self._metrics.catalogue_changes.labels("skipped").inc()
             _log.error("an item record cannot be read", extra={"item": change.item_id, "reason": str(error)})
-        return engine
+            return engine
+        return after
+
+    def _count(self, before: Engine, after: Engine, changes: int) -> None:
+        refused = after.refused - before.refused
+        self._metrics.catalogue_changes.labels("applied").inc(changes - refused)
+        if refused:
+            self._metrics.catalogue_changes.labels("refused").inc(refused)
+            self._fullness.began(f"{refused} changes found no room (CASCADA_LIVE_ITEM_LIMIT)")
+
+    def _observe(self, changes: Sequence[ItemChange]) -> None:
+        """How old each change is, for its number counts the microseconds of when it was stored."""
+        now_us = time.time() * 1e6
+        for change in changes:
+            self._metrics.item_change_seconds.observe(max(0.0, now_us - int(change.cursor)) / 1e6)

@@ -65,6 +65,11 @@ class Metrics:
         self.ready = gauge("ready", "1 = real requests went through the cascade")
         self.bundle = gauge("bundle_info", "The bundle in use, as labels", "version schema_hash created")
         self.catalogue_items = gauge("catalogue_items", "Items of the snapshot in use")
+        self.live_items = gauge("live_items", "Items whose live record differs from the bundle")
+        self.live_item_limit = gauge("live_item_limit", "So many items may differ from the bundle")
+        self.item_change_seconds = histogram(
+            "item_change_seconds", "Time from a stored item change to the answers of this process"
+        )
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

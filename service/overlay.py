@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import OperatorError
+from service.growing import Growing
+from service.identifiers import hash_ids
 
 Record = Mapping[str, Any]
 Floats = NDArray[np.float32]
+Hashes = NDArray[np.uint32]
 
 CAPACITY = 50_000
-"""Changed and new items together; beyond it a fresh export is due."""
+"""Changed and new items together, unless a setting says otherwise; beyond it a fresh export is due."""
+_GONE = 1000
+"""Rows of deleted new items, and a quarter of all new ones, that are left lying before they are given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,71 +30,147 @@ class NewVectors:
     prerank: Floats
     rank: Floats
 
-    def put(self, index: Sequence[int], others: NewVectors) -> NewVectors:
-        """These rows with `others` written at the positions `index`, which may lie just past the end."""
-        size = max([len(self.item), *(i + 1 for i in index)])
-        return NewVectors(
-            _put(self.item, index, others.item, size),
-            _put(self.prerank, index, others.prerank, size),
-            _put(self.rank, index, others.rank, size),
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The vectors of all new items, by the order in which they came."""
+
+    item: Growing
+    prerank: Growing
+    rank: Growing
+
+    @classmethod
+    def of(cls, new: NewVectors) -> Vectors:
+        """The rows of `new`."""
+        return cls(Growing.of(new.item), Growing.of(new.prerank), Growing.of(new.rank))
+
+    def put(self, index: Sequence[int], new: NewVectors) -> Vectors:
+        """These rows with `new` at the positions `index`, which may lie just past the end."""
+        return Vectors(
+            self.item.put(index, new.item),
+            self.prerank.put(index, new.prerank),
+            self.rank.put(index, new.rank),
         )
+
+    def take(self, index: Sequence[int]) -> Vectors:
+        """The rows at these positions alone."""
+        return Vectors(self.item.take(index), self.prerank.take(index), self.rank.take(index))
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of changes: the `overlay` after them, and `rows`, the row of each item that has one.
+
+    It now holds the records of the `stored` ids; for the `refused` ones there was no room.
+    """
+
+    overlay: Overlay
+    rows: Mapping[str, int]
+    stored: Sequence[str]
+    refused: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """`records` by row (None = deleted); new items have rows from `base_size` on, `new_ids` and `vectors`."""
+    """`records` by row (None = deleted); new items have rows from `base_size` on, `new_ids` and `vectors`.
+
+    At most `capacity` rows have a record; `live` counts them, `gone` the rows of new items that were deleted.
+    """
 
     base_size: int
-    vectors: NewVectors
+    vectors: Vectors
+    capacity: int = CAPACITY
     records: Mapping[int, Record | None] = field(default_factory=dict)
+    live: int = 0
+    gone: int = 0
     new_ids: tuple[str, ...] = ()
     new_rows: Mapping[str, int] = field(default_factory=dict)
+    new_hashes: Hashes = field(default_factory=lambda: hash_ids(()))
 
     @property
     def size(self) -> int:
         """Number of item rows, deleted ones included."""
         return self.base_size + len(self.new_ids)
 
+    @property
+    def room(self) -> int:
+        """How many more items may differ from the bundle."""
+        return self.capacity - self.live
+
     def merge(
         self,
         changes: Mapping[str, Record | None],
         row_of: Callable[[str], int],
         encode: Callable[[Sequence[Record]], NewVectors],
-    ) -> Overlay:
+        exported: Callable[[int, Record], bool],
+    ) -> Merged:
         """The overlay after one change per item id; `row_of` gives -1 for an id without a row.
 
-        Deleting an item that was never here changes nothing. A new item's vectors follow its record.
-
-        Raises:
-            OperatorError: more than `CAPACITY` items would differ from the bundle.
+        A record that is as the bundle has it (`exported`) takes no room. Deleting is always possible, and
+        deleting an item that was never here changes nothing. A new item's vectors follow its record.
         """
         records, new_ids, new_rows = dict(self.records), list(self.new_ids), dict(self.new_rows)
+        live, gone = self.live, self.gone
+        rows = {item_id: row_of(item_id) for item_id in changes}
         encoded: list[int] = []
+        stored, refused = [], []
         for item_id, record in changes.items():
-            row = row_of(item_id)
+            row = rows[item_id]
+            if row < 0 and record is None:
+                continue
+            held = records.get(row) is not None
+            if row >= 0 and record is not None and not held and row not in records and exported(row, record):
+                continue
+            if record is not None and not held and live >= self.capacity:
+                refused.append(item_id)
+                continue
             if row < 0:
-                if record is None:
-                    continue
-                row = self.base_size + len(new_ids)
+                row = rows[item_id] = new_rows[item_id] = self.base_size + len(new_ids)
                 new_ids.append(item_id)
-                new_rows[item_id] = row
-            records[row] = record
-            if record is not None and row >= self.base_size:
+            live += (record is not None) - held
+            if row >= self.base_size and row in records:
+                gone += held - (record is not None)
+            if record is not None and row >= self.base_size and record != records.get(row):
                 encoded.append(row)
-        if len(records) > CAPACITY:
-            raise OperatorError(
-                f"{len(records)} items differ from the bundle, at most {CAPACITY} may: "
-                "train and export a bundle with today's catalogue, and activate it"
-            )
+            records[row] = record
+            stored.append(item_id)
         vectors = self.vectors
         if encoded:
             fresh = encode([records[row] or {} for row in encoded])
             vectors = vectors.put([row - self.base_size for row in encoded], fresh)
-        return Overlay(self.base_size, vectors, records, tuple(new_ids), new_rows)
+        added = hash_ids(new_ids[len(self.new_ids) :])
+        overlay = Overlay(
+            self.base_size,
+            vectors,
+            self.capacity,
+            records,
+            live,
+            gone,
+            tuple(new_ids),
+            new_rows,
+            np.concatenate([self.new_hashes, added]),
+        )
+        return Merged(overlay, {item: row for item, row in rows.items() if row >= 0}, stored, refused)
 
+    @property
+    def due(self) -> bool:
+        """Whether many rows belong to items that came after the bundle and were deleted since."""
+        return self.gone > max(_GONE, len(self.new_ids) // 4)
 
-def _put(table: Floats, index: Sequence[int], values: Floats, size: int) -> Floats:
-    grown = np.zeros((size, table.shape[1]), np.float32)
-    grown[: len(table)] = table
-    grown[list(index)] = values
-    return grown
+    def compacted(self) -> tuple[Overlay, Mapping[int, int], frozenset[int]]:
+        """Without deleted new items: the overlay, the number of each new row that stays, the rows gone."""
+        kept = [i for i in range(len(self.new_ids)) if self.records[self.base_size + i] is not None]
+        number = {self.base_size + old: self.base_size + new for new, old in enumerate(kept)}
+        gone = frozenset(range(self.base_size, self.size)) - number.keys()
+        records = {number.get(row, row): one for row, one in self.records.items() if row not in gone}
+        new_ids = tuple(self.new_ids[i] for i in kept)
+        overlay = replace(
+            self,
+            vectors=self.vectors.take(kept),
+            records=records,
+            gone=0,
+            new_ids=new_ids,
+            new_rows={item_id: self.base_size + i for i, item_id in enumerate(new_ids)},
+            new_hashes=self.new_hashes[kept],
+        )
+        return overlay, number, gone

@@ -14,6 +14,7 @@ from service.index_sampler import IndexSampler
 from service.metrics import Metrics
 from service.recommender import Recommender
 from service.settings import Settings
+from service.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Parts:
     sampler: IndexSampler
     recommender: Recommender
     follower: Follower
+    upkeep: Upkeep
     watchdog: Background
 
     @classmethod
@@ -39,11 +41,15 @@ class Parts:
         sampler = IndexSampler(metrics, settings.index_recall_share)
         recommender = Recommender(store, effects, metrics, sampler)
         follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)
+        upkeep = Upkeep(recommender, follower.lock, settings.follow_interval_ms / 1000)
         watchdog = Background("watchdog")
-        return cls(settings, metrics, server, store, effects, sampler, recommender, follower, watchdog)
+        return cls(
+            settings, metrics, server, store, effects, sampler, recommender, follower, upkeep, watchdog
+        )
 
     async def stop(self) -> None:
         """Finish what is queued, then release everything."""
+        await self.upkeep.stop()
         await self.follower.stop()
         await self.sampler.stop()
         await self.effects.stop(self.settings.drain_seconds)
@@ -69,6 +75,7 @@ def _limits(settings: Settings) -> RedisLimits:
         history=settings.history_limit,
         event_id_ttl_s=round(settings.event_id_hours * 3600),
         exposures=settings.exposure_limit,
+        item_log=settings.item_log_limit,
         event_log=settings.event_log_limit,
         impression_log=settings.impression_log_limit,
     )

@@ -69,6 +69,8 @@ class Recommender:
         """Serve with this engine from the next request on."""
         self._engine = engine
         self._metrics.catalogue_items.set(len(engine.catalogue))
+        self._metrics.live_items.set(engine.catalogue.overlay.live)
+        self._metrics.live_item_limit.set(engine.catalogue.overlay.capacity)
 
     async def answer(self, request: Request, moment: Moment, gone: Gone = _never) -> Answered:
         """Answer one request; a store that does not answer is labelled, never an error.

@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     history_limit: int = Field(1000, ge=1, le=10_000, description="Newest events kept of a user.")
     event_id_hours: float = Field(24, gt=0, description="How long a repeated event_id is recognised.")
     exposure_limit: int = Field(200, ge=1, le=10_000, description="Newest exposures kept of a user.")
+    item_log_limit: int = Field(10_000, ge=100, description="Entries kept in the stream of item changes.")
     event_log_limit: int = Field(100_000, ge=0, description="Entries kept in the stream of accepted events.")
     impression_log_limit: int = Field(100_000, ge=0, description="Entries kept in the stream of answers.")
 
@@ -79,7 +80,12 @@ class Settings(BaseSettings):
         le=1,
         description="Share of answers one of whose index queries is asked again exactly, for the metric.",
     )
-    follow_interval_ms: float = Field(200, gt=0, description="Pause between two looks for item changes.")
+    follow_interval_ms: float = Field(
+        200, gt=0, description="Longest pause between two looks for item changes; a change ends it at once."
+    )
+    live_item_limit: int = Field(
+        50_000, ge=1, description="Items that may differ from the bundle; further new ones are refused."
+    )
     drain_seconds: int = Field(
         10, ge=0, description="Time for calls in progress when the service is stopped."
     )

@@ -18,7 +18,6 @@ from service.cascade.hydrate import Moment
 from service.cascade.observe import NullObserver, Observer
 from service.cascade.query import ItemId, Kind, Request, SessionEvent
 from service.engine import Engine
-from service.errors import OperatorError
 from service.features.store import StoreUnavailable
 from service.parts import Parts
 from service.settings import Settings
@@ -44,6 +43,7 @@ async def start(parts: Parts) -> None:
     await asyncio.to_thread(warm_up, engine, parts.settings.warmup_requests)
     parts.recommender.use(engine)
     parts.follower.start()
+    parts.upkeep.start()
     manifest = engine.bundle.manifest
     parts.metrics.on_bundle(manifest.version, manifest.schema_hash, manifest.created)
     parts.metrics.ready.set(1)
@@ -59,9 +59,6 @@ async def _advance(parts: Parts, engine: Engine) -> Engine:
         except StoreUnavailable as error:
             reason = str(error)
             await asyncio.sleep(0.1 * attempt)
-        except OperatorError as error:
-            reason = str(error)
-            break
     _log.warning("serving without live item changes for now", extra={"reason": reason})
     return engine
 
@@ -76,7 +73,8 @@ def open_engine(settings: Settings, observer: Observer) -> Engine:
     bundle = Bundle.open(choose_bundle(settings).folder, threads=settings.threads)
     plan = Plan.from_json({**bundle.plan.to_json(), **settings.plan})
     key = settings.cursor_key.get_secret_value().encode()
-    return Engine.build(bundle, observer, plan=plan, cursors=Cursors(key))
+    cursors = Cursors(key)
+    return Engine.build(bundle, observer, plan=plan, cursors=cursors, capacity=settings.live_item_limit)
 
 
 def warm_up(engine: Engine, count: int) -> None:

@@ -66,6 +66,13 @@ class RedisConnection:
         """Await a call that may take longer."""
         return await self._within("write", self._write_timeout_s, call)
 
+    async def wait(self, call: Awaitable[T], seconds: float) -> T:
+        """Await a call that Redis answers when something happens, after `seconds` at the latest.
+
+        It is not observed, and holds a connection of the pool meanwhile.
+        """
+        return await self._answered(seconds + self._write_timeout_s, call)
+
     async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run one script."""
         (answer,) = await self.scripts(script, [(keys, arguments)])
@@ -101,16 +108,20 @@ class RedisConnection:
     async def _within(self, kind: str, timeout_s: float, call: Awaitable[T]) -> T:
         started, failed = time.monotonic(), True
         try:
-            async with asyncio.timeout(timeout_s):
-                answer = await call
+            answer = await self._answered(timeout_s, call)
             failed = False
             return answer
+        finally:
+            self._observe(kind, time.monotonic() - started, failed)
+
+    async def _answered(self, timeout_s: float, call: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await call
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer within {timeout_s * 1000:.0f} ms") from error
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
-        finally:
-            self._observe(kind, time.monotonic() - started, failed)
 
 
 @contextmanager

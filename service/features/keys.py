@@ -13,11 +13,13 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:u:{user}:exposures` | list, newest first, bounded, expires | `timestamp_ms US request_id US item ...` |
 | `P:1:{items}:records` | hash item_id -> JSON | whole record, or `null` = deleted |
 | `P:1:{items}:order` | sorted set | item_id, by the number of its newest change (microseconds, growing) |
+| `P:1:{items}:changes` | stream, capped | `item`, `json`; an entry's id is the change's number and `-0` |
 | `P:1:log:events` | stream, capped | the events that came in, whole |
 | `P:1:log:impressions` | stream, capped | what was answered, with propensities |
 
-Item changes are a compacted log (the sorted set) and not a stream: every reader can start from the beginning
-at any time, however old it is, and it never holds more than one entry per item.
+Item changes are announced on the stream, which wakes whoever waits. The sorted set is the same log
+compacted, never more than one entry per item: a reader that is new, or was away for longer than the stream
+remembers, starts from there and goes on with the stream, for the numbers are the same.
 US is the unit separator (0x1F), which no id can contain; in a user's tag the characters `{ } %` are
 percent-escaped.
 """
@@ -78,6 +80,11 @@ class Keys:
     def item_order(self) -> str:
         """Items by their newest change."""
         return f"{self.prefix}:{VERSION}:{{items}}:order"
+
+    @property
+    def item_changes(self) -> str:
+        """Stream of item changes."""
+        return f"{self.prefix}:{VERSION}:{{items}}:changes"
 
     @property
     def event_log(self) -> str:

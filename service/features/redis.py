@@ -41,6 +41,7 @@ class RedisLimits:
     preferences: int = 50
     exposures: int = 200
     exposure_ttl_s: int = 30 * 24 * 3600
+    item_log: int = 10_000
     event_log: int = 100_000
     impression_log: int = 100_000
 
@@ -140,13 +141,20 @@ class RedisStore:
 
     async def item_changes(self, after: str, limit: int) -> Sequence[ItemChange]:
         """The newest change of each item that changed after the cursor, oldest first."""
-        names = [self._keys.item_order, self._keys.item_records]
-        flat = await self._redis.script(scripts.READ_CHANGES, names, [f"({int(after)}", limit])
+        names = [self._keys.item_order, self._keys.item_records, self._keys.item_changes]
+        flat = await self._redis.script(scripts.READ_CHANGES, names, [int(after), limit])
         with reading():
             return [
                 ItemChange(number.decode(), ItemId(item.decode()), unpack_object(record))
                 for number, item, record in zip(flat[0::3], flat[1::3], flat[2::3], strict=True)
             ]
+
+    async def wait_for_changes(self, after: str, seconds: float) -> None:
+        """Return as soon as an item has changed after the cursor, else after so many seconds."""
+        place = {self._keys.item_changes: f"{int(after)}-0"}
+        # Redis counts in whole milliseconds, and takes 0 for "for ever".
+        block = max(1, round(seconds * 1000))
+        await self._redis.wait(self._redis.client.xread(place, count=1, block=block), seconds)  # type: ignore[arg-type]
 
     async def record(self, impressions: Sequence[Impression]) -> None:
         """Log answers, and remember what each user was shown: newest first, bounded, for a limited time."""
@@ -177,10 +185,10 @@ class RedisStore:
         return [self._keys.history(user_id), self._keys.event_ids(user_id)], arguments
 
     async def _change_items(self, changes: Sequence[tuple[ItemId, bytes]]) -> None:
-        arguments: list[Any] = [self._now_us()]
+        arguments: list[Any] = [self._now_us(), self._limits.item_log]
         for item, record in changes:
             arguments += [item, record]
-        names = [self._keys.item_records, self._keys.item_order]
+        names = [self._keys.item_records, self._keys.item_order, self._keys.item_changes]
         await self._redis.script(scripts.CHANGE_ITEMS, names, arguments)
 
     def _now_us(self) -> int:

@@ -54,23 +54,42 @@ return stored
 """Keeps a history in time order, however late an event arrives; per event 1 = stored, 0 = duplicate."""
 
 CHANGE_ITEMS = Script("""
--- KEYS records, order; ARGV now in microseconds, then item, record per change
+-- KEYS records, order, stream; ARGV now in microseconds, entries to keep, then item, record per change
 local top = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
 -- At least the time: should Redis lose its data, new numbers still lie after every cursor handed out.
 local number = math.max(tonumber(top[2] or '0'), tonumber(ARGV[1]))
-for i = 2, #ARGV, 2 do
+if last then number = math.max(number, tonumber(string.match(last[1], '^%d+'))) end
+for i = 3, #ARGV, 2 do
   number = number + 1
+  local written = string.format('%.0f', number)
   redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
-  redis.call('ZADD', KEYS[2], string.format('%.0f', number), ARGV[i])
+  redis.call('ZADD', KEYS[2], written, ARGV[i])
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], written .. '-0', 'item', ARGV[i], 'json', ARGV[i + 1])
 end
 return #ARGV
 """)
-"""Writes records and gives each the next change number."""
+"""Writes records, gives each the next change number and announces it."""
 
 READ_CHANGES = Script("""
--- KEYS order, records; ARGV exclusive lower bound, limit
-local found = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
-local out = {}
+-- KEYS order, records, stream; ARGV the number of the last change that the reader knows, limit
+local after, out = tonumber(ARGV[1]), {}
+local function number(entry) return tonumber(string.match(entry[1], '^%d+')) end
+local first = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+local top = tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or '0')
+-- The stream has all that the reader missed only if it still has what the reader knows; and only if nobody
+-- wrote records without announcing them.
+if first and number(first) <= after and number(last) >= top then
+  local start = string.format('%.0f', after + 1)
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[3], start, '+', 'COUNT', ARGV[2])) do
+    out[#out + 1] = string.match(entry[1], '^%d+')
+    out[#out + 1] = entry[2][2]
+    out[#out + 1] = entry[2][4]
+  end
+  return out
+end
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 for i = 1, #found, 2 do
   local record = redis.call('HGET', KEYS[2], found[i])
   out[#out + 1] = found[i + 1]
@@ -79,7 +98,7 @@ for i = 1, #found, 2 do
 end
 return out
 """)
-"""Returns number, item, record of each change, oldest first."""
+"""Returns number, item, record of each change, oldest first: from the stream, or from the compacted log."""
 
 CHANGE_PREFERENCES = Script("""
 -- KEYS interests; ARGV number to keep, interest and value to add ('' = none), then interests to forget

@@ -101,6 +101,9 @@ class FeatureStore(Protocol):
     async def item_changes(self, after: str, limit: int) -> Sequence[ItemChange]:
         """Changes after a cursor ("0" = from the beginning), oldest first, at most `limit`."""
 
+    async def wait_for_changes(self, after: str, seconds: float) -> None:
+        """Return as soon as an item has changed after the cursor, else after so many seconds."""
+
     async def ping(self) -> None:
         """Raise unless the store answers."""
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retrieval.index import VectorIndex
 from retrieval.neighbours import Neighbours
 from service.cascade.candidates import Candidates
 from service.cascade.eligible import barred, eligible
-from service.cascade.query import Query, Rows
+from service.cascade.query import Query
 from service.catalogue import Catalogue
 
 _UNDER_RULE = 10
@@ -60,11 +59,9 @@ class Nearby:
         wanted = self.size * (1 if query.rule is None else _UNDER_RULE) + len(barred(query))
         scores, rows = self.index.search(direction, min(wanted, self.index.size))
         rows, scores = rows[0][rows[0] >= 0], scores[0][rows[0] >= 0]
-        new = np.arange(self.index.size, len(self.catalogue), dtype=np.int32)
-        rows = np.concatenate([rows, new])
-        scores = np.concatenate([scores, self._near(new, direction[0])])
+        delta = self.catalogue.delta if query.rule is None else self.catalogue.delta.where(query.rule)
+        new_scores, new = delta.search(direction, wanted)
+        rows = np.concatenate([rows, new[0]])
+        scores = np.concatenate([scores, new_scores[0]])
         able = eligible(query, self.catalogue, rows)
         return Candidates.of(rows[able], score=scores[able])
-
-    def _near(self, rows: Rows, direction: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.catalogue.items.take(rows) @ direction

@@ -70,14 +70,11 @@ class InterestSearch:
         return retrieve(self.index, _for(interests, wanted))
 
     def _new(self, interests: Interests) -> list[Retrieved]:
-        first, last = self.index.size, len(self.catalogue)
-        if first == last:
+        delta = self.catalogue.delta
+        if len(delta.rows) == 0:
             return []
-        return [
-            self._among(
-                np.arange(first, last, dtype=np.int32), interests, max(1, round(self.size * _NEW_SHARE))
-            )
-        ]
+        found = retrieve(delta.index, _for(interests, max(1, round(self.size * _NEW_SHARE))))
+        return [replace(found, rows=delta.rows[found.rows])]
 
     def _among(self, rows: Rows, interests: Interests, wanted: int) -> Retrieved:
         vectors = self.catalogue.items.take(rows)

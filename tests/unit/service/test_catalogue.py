@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import overlay
 from service.bundle import Bundle
 from service.cascade.query import ItemId
 from service.catalogue import Catalogue
-from service.errors import OperatorError
 from service.features.store import ItemChange
 from service.identifiers import hash_ids
 from tests.support.tiny_bundle import write_tiny_bundle
@@ -21,8 +19,13 @@ HORROR = {"title": "A new fright", "genres": ["horror"], "studio": "south", "yea
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    return Catalogue.of(Bundle.open(write_tiny_bundle(tmp_path_factory.mktemp("bundles"))))
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.open(write_tiny_bundle(tmp_path_factory.mktemp("bundles")))
+
+
+@pytest.fixture(scope="module")
+def catalogue(bundle: Bundle) -> Catalogue:
+    return Catalogue.of(bundle)
 
 
 def change(item: str, record: dict[str, Any] | None, cursor: str = "1") -> ItemChange:
@@ -53,7 +56,7 @@ def test_the_exported_items_are_there(catalogue: Catalogue) -> None:
     assert catalogue.newest[:3].tolist() == [0, 1, 2]
 
 
-def test_a_new_item_is_everywhere(catalogue: Catalogue) -> None:
+def test_a_new_item_is_everywhere(catalogue: Catalogue, bundle: Bundle) -> None:
     after = catalogue.apply([change("new", HORROR)], NOW_MS)
 
     assert row(after, "new") == ITEMS
@@ -61,8 +64,8 @@ def test_a_new_item_is_everywhere(catalogue: Catalogue) -> None:
     assert after.available[ITEMS]
     assert after.newest[0] == ITEMS
     assert after.record_of(ITEMS) == HORROR
-    assert after.words.search("frights and a fright")[0].tolist() == [ITEMS]
-    assert after.words.search("2024")[0].tolist() == [ITEMS]
+    assert after.words.search("frights and a fright", bundle.lexical)[0].tolist() == [ITEMS]
+    assert after.words.search("2024", bundle.lexical)[0].tolist() == [ITEMS]
     assert matching(after, "year", ">=", 2020) == {"new"}
     assert "new" in matching(after, "genres", "has", "horror")
     assert after.popularity(0, np.array([0, ITEMS], np.int32))[1] == 0
@@ -134,13 +137,13 @@ def test_deleting_what_never_was_changes_nothing(catalogue: Catalogue) -> None:
     assert len(catalogue.apply([change("nobody", None)], NOW_MS)) == ITEMS
 
 
-def test_creation_comes_from_the_record_else_from_the_clock(catalogue: Catalogue) -> None:
+def test_creation_comes_from_the_record_else_from_the_clock(catalogue: Catalogue, bundle: Bundle) -> None:
     after = catalogue.apply(
         [change("old", {"created_at": 5}), change("new", {}), change("odd", {"created_at": "soon"})], NOW_MS
     )
     assert after.created[ITEMS:].tolist() == [5, NOW_MS, NOW_MS]
     assert matching(after, "created_at", "<", 10) == {"old"}
-    assert after.words.search("5")[0].tolist() == []
+    assert after.words.search("5", bundle.lexical)[0].tolist() == []
 
 
 def test_an_item_of_unknown_age_is_not_new(catalogue: Catalogue) -> None:
@@ -169,15 +172,122 @@ def test_a_record_with_odd_values_is_taken(catalogue: Catalogue, record: dict[st
     assert matching(after, "year", "exists", False) == {"odd"}
 
 
-def test_too_many_changes_are_refused_with_advice(
-    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(overlay, "CAPACITY", 2)
-    full = catalogue.apply([change("a", {}), change("b", {})], NOW_MS)
+def test_a_full_catalogue_takes_no_more_but_hides_and_deletes(bundle: Bundle) -> None:
+    full = Catalogue.of(bundle, 2).apply([change("a", {}), change("item-3", {"year": 2024})], NOW_MS)
+    assert (full.overlay.room, full.refused) == (0, 0)
 
-    with pytest.raises(OperatorError, match="export"):
-        full.apply([change("c", {})], NOW_MS)
-    assert len(full.apply([change("a", None)], NOW_MS)) == ITEMS + 2
+    after = full.apply(
+        [
+            change("b", {}),
+            change("item-4", {"available": False}),
+            change("item-5", None),
+            change("a", HORROR),
+        ],
+        NOW_MS,
+    )
+    assert after.refused == 2
+    assert row(after, "b") == -1
+    assert not after.available[[4, 5]].any()
+    assert after.is_deleted(5)
+    assert after.record_of(row(after, "a")) == HORROR
+    assert after.apply([change("item-4", dict(after.record_of(4) or {}))], NOW_MS).available[4]
+
+    room = after.apply([change("a", None)], NOW_MS).apply([change("b", {})], NOW_MS)
+    assert row(room, "b") >= 0
+
+
+def test_what_the_bundle_has_already_is_not_laid_over_it(catalogue: Catalogue) -> None:
+    same = {key: value for key, value in (catalogue.record_of(3) or {}).items() if value is not None}
+    created = int(catalogue.created[3])
+    after = catalogue.apply([change("item-3", {**same, "created_at": created, "available": True})], NOW_MS)
+    assert after.overlay.live == 0
+    assert catalogue.apply([change("item-3", {**same, "year": 1})], NOW_MS).overlay.live == 1
+    assert catalogue.apply([change("item-3", {**same, "created_at": 1})], NOW_MS).overlay.live == 1
+    assert catalogue.apply([change("item-7", {**same, "available": True})], NOW_MS).available[7]
+
+
+def test_an_item_is_available_within_its_window_only(catalogue: Catalogue) -> None:
+    window = {"available_from": NOW_MS + 10, "available_until": NOW_MS + 20}
+    early = catalogue.apply([change("item-3", window), change("new", {**HORROR, **window})], NOW_MS)
+    rows = [3, ITEMS]
+    assert not early.available[rows].any()
+    assert early.at(NOW_MS + 9) is early
+    assert early.schedule.next_after(NOW_MS) == NOW_MS + 10
+    opened = early.at(NOW_MS + 10)
+    assert opened.available[rows].all()
+    assert not early.available[rows].any()
+    assert opened.delta.rows.tolist() == [ITEMS]
+    assert opened.schedule.next_after(NOW_MS + 10) == NOW_MS + 20
+    closed = opened.at(NOW_MS + 20)
+    assert not closed.available[rows].any()
+    assert closed.schedule.next_after(NOW_MS + 20) is None
+    assert closed.apply([change("new", HORROR)], NOW_MS + 30).available[ITEMS]
+
+
+def test_a_hidden_or_deleted_item_does_not_open(catalogue: Catalogue) -> None:
+    opens = {"available_from": NOW_MS + 10}
+    later = catalogue.apply([change("item-3", opens), change("item-4", opens)], NOW_MS).apply(
+        [change("item-3", {**opens, "available": False}), change("item-4", None)], NOW_MS
+    )
+    assert not later.at(NOW_MS + 10).available[[3, 4]].any()
+
+
+def test_new_items_are_found_by_their_vectors_beside_the_bundles_index(catalogue: Catalogue) -> None:
+    many = [change(f"new-{n}", {**HORROR, "genres": [TASTES[n % 4]]}) for n in range(40)]
+    after = catalogue.apply(many, NOW_MS).apply([change("new-0", None)], NOW_MS)
+    query = np.zeros((1, after.items.extra.shape[1]), np.float32)
+    query[0, 0] = 1.0
+    scores, rows = after.delta.search(query, 9)
+    assert set(after.ids_of(rows[0])) == {f"new-{n}" for n in range(4, 40, 4)}
+    assert (np.diff(scores[0]) <= 0).all()
+
+
+def test_compaction_gives_up_deleted_items_and_changes_nothing_else(
+    catalogue: Catalogue, bundle: Bundle
+) -> None:
+    many = [change(f"new-{n}", {**HORROR, "year": 3000 + n, "title": f"Word{n}"}) for n in range(30)]
+    before = catalogue.apply([*many, change("item-3", {"year": 1})], NOW_MS).apply(
+        [change(f"new-{n}", None) for n in range(0, 30, 3)], NOW_MS
+    )
+    after = before.compacted()
+    assert (len(before), len(after)) == (ITEMS + 30, ITEMS + 20)
+    assert row(after, "new-0") == -1
+    for n in (1, 2, 29):
+        old, new = row(before, f"new-{n}"), row(after, f"new-{n}")
+        assert after.ids_of(np.array([new], np.int32)) == [f"new-{n}"]
+        assert after.record_of(new) == before.record_of(old)
+        assert np.array_equal(after.items.take(np.array([new])), before.items.take(np.array([old])))
+        assert after.rows_of_hashes(hash_ids([f"new-{n}"])).tolist() == [new]
+        assert matching(after, "year", "==", 3000 + n) == {f"new-{n}"}
+        assert after.ids_of(after.words.search(f"word{n}", bundle.lexical)[0]) == [f"new-{n}"]
+    assert matching(after, "year", ">=", 3000) == matching(before, "year", ">=", 3000)
+    assert matching(after, "year", "==", 1) == {"item-3"}
+    assert len(after.delta.rows) == 20
+    again = after.apply([change("new-0", HORROR), change("new-1", {"year": 7})], NOW_MS)
+    assert matching(again, "year", "==", 7) == {"new-1"}
+    assert row(again, "new-0") == ITEMS + 20
+
+
+def test_settling_keeps_what_changed_meanwhile(catalogue: Catalogue) -> None:
+    earlier = catalogue.apply([change(f"new-{n}", {"year": 3000 + n}) for n in range(20)], NOW_MS)
+    whole = earlier.layers.settle()
+    later = earlier.apply([change("new-3", {"year": 3103}), change("late", {"year": 3104})], NOW_MS)
+    after = later.settled_as(whole, earlier.layers)
+    for one in (later, after):
+        assert matching(one, "year", ">=", 3100) == {"new-3", "late"}
+        assert matching(one, "year", "==", 3003) == set()
+        assert {"new-0", "new-1", "new-2"} < matching(one, "year", ">=", 3000)
+    assert (len(after.layers.settled), sum(map(len, after.layers.recent))) == (20, 2)
+
+
+def test_many_small_changes_make_few_layers(catalogue: Catalogue) -> None:
+    after = catalogue
+    for n in range(300):
+        after = after.apply([change(f"new-{n % 200}", {"year": 3000 + n})], NOW_MS)
+    assert len(after.layers.recent) <= 10
+    assert len(matching(after, "year", ">=", 3100)) == 200
+    assert matching(after, "year", "==", 3299) == {"new-99"}
+    assert matching(after, "year", "==", 3099) == set()
 
 
 def test_a_trail_grows_by_what_was_shown(catalogue: Catalogue) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from service.cascade.query import ItemId
-from service.errors import OperatorError
 from service.features.store import ItemChange, StoreUnavailable
 from service.follower import Follower
 from service.metrics import Metrics
@@ -18,15 +17,18 @@ from service.watch import QUIET_S, Watch
 class Engine:
     """Remembers what was applied; cannot read a record that is "poison"."""
 
+    refused = 0
+
     def __init__(self, applied: tuple[str, ...] = ()) -> None:
         self.applied = applied
 
     def with_changes(self, changes: Sequence[ItemChange], now_ms: int) -> Engine:
         if any(change.record == {"is": "poison"} for change in changes):
             raise ValueError("poison")
-        if any(change.record == {"is": "too much"} for change in changes):
-            raise OperatorError("full")
         return Engine((*self.applied, *(change.item_id for change in changes)))
+
+    def warm(self) -> None:
+        pass
 
 
 class Holder:
@@ -49,6 +51,11 @@ class Store:
         if self.away:
             raise StoreUnavailable("away")
         return [change for change in self.changes if int(change.cursor) > int(after)][: min(limit, 2)]
+
+    async def wait_for_changes(self, after: str, seconds: float) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+        await asyncio.sleep(seconds)
 
 
 def follower() -> tuple[Follower, Store, Holder]:
@@ -121,17 +128,6 @@ async def test_an_outage_is_said_once_and_its_end_too(caplog: pytest.LogCaptureF
     await until(lambda: len(caplog.records) == 2)
     await one.stop()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-
-
-async def test_a_full_catalogue_is_told_to_who_waits_and_tried_again() -> None:
-    one, store, holder = follower()
-    store.add("a", **{"is": "too much"})
-    with pytest.raises(OperatorError):
-        await one.catch_up()
-    store.changes.clear()
-    store.add("b")
-    await one.catch_up()
-    assert holder.engine.applied == ("b",)
 
 
 def test_why_a_stage_fell_back_is_logged_but_not_every_time(caplog: pytest.LogCaptureFixture) -> None:

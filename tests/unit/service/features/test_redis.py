@@ -197,9 +197,57 @@ async def test_changes_after_a_loss_of_data_reach_a_reader_from_before(
 ) -> None:
     await store.put_items({ItemId(f"i{n}"): {} for n in range(50)})
     cursor = (await store.item_changes("0", 100))[-1].cursor
-    await client.delete(keys.item_order, keys.item_records)
+    await client.delete(keys.item_order, keys.item_records, keys.item_changes)
     await store.put_items({ItemId("new"): {}})
     assert [change.item_id for change in await store.item_changes(cursor, 10)] == ["new"]
+
+
+async def test_changes_travel_on_a_bounded_stream(redis_url: str, client: Redis, keys: Keys) -> None:  # noqa: F811
+    store = RedisStore(redis_url, keys, RedisLimits(item_log=100))
+    for number in range(1000):
+        await store.put_items({ItemId(f"i{number % 7}"): {"n": number}})
+    assert 100 <= await client.xlen(keys.item_changes) < 300
+    await store.close()
+
+
+async def test_a_reader_that_keeps_up_sees_every_change(store: RedisStore) -> None:
+    await store.put_items({ItemId("a"): {"n": 0}})
+    cursor = (await store.item_changes("0", 10))[-1].cursor
+    for number in range(1, 4):
+        await store.put_items({ItemId("a"): {"n": number}})
+    await store.delete_item(ItemId("a"))
+    seen = [change.record for change in await store.item_changes(cursor, 10)]
+    assert seen == [{"n": 1}, {"n": 2}, {"n": 3}, None]
+
+
+async def test_a_reader_who_was_away_longer_than_the_stream_remembers_misses_nothing(
+    redis_url: str,  # noqa: F811
+    client: Redis,
+    keys: Keys,
+) -> None:
+    store = RedisStore(redis_url, keys, RedisLimits(item_log=10))
+    await store.put_items({ItemId("early"): {"n": 0}})
+    cursor = (await store.item_changes("0", 10))[-1].cursor
+    await store.put_items({ItemId(f"i{number}"): {"n": number} for number in range(600)})
+    await client.xtrim(keys.item_changes, maxlen=10, approximate=False)
+    seen: dict[str, object] = {}
+    while changes := await store.item_changes(cursor, 100):
+        assert len(changes) <= 100
+        seen.update({change.item_id: change.record for change in changes})
+        cursor = changes[-1].cursor
+    assert seen == {f"i{number}": {"n": number} for number in range(600)}
+    await store.close()
+
+
+async def test_changes_that_were_never_announced_are_read_all_the_same(
+    store: RedisStore, client: Redis, keys: Keys
+) -> None:
+    """A version of this service that knew no stream may still write beside this one."""
+    await store.put_items({ItemId("a"): {}})
+    cursor = (await store.item_changes("0", 10))[-1].cursor
+    await client.hset(keys.item_records, "quiet", b'{"n": 1}')
+    await client.zadd(keys.item_order, {"quiet": int(cursor) + 1})
+    assert [change.item_id for change in await store.item_changes(cursor, 10)] == ["quiet"]
 
 
 async def test_what_was_shown_is_remembered_bounded_and_for_a_time(
