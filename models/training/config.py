@@ -81,14 +81,18 @@ class TowerConfig(_Section):
     temperature: float = Field(0.07, gt=0, description="cosines are divided by it")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     batch: int = Field(64, ge=1, description="windows per step")
-    epochs: int = Field(5, ge=1, description="epochs; the one that ranks validation best is kept")
+    epochs: int = Field(
+        5, ge=0, description="epochs; the one that ranks validation best is kept, 0 being the start"
+    )
     negatives: int = Field(1024, ge=2, description="the sample of the sampled softmax")
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
     length: Literal["unit", "free"] = Field(
         "unit", description="length of item vectors: unit, or free, so that it is learned"
     )
-    start: Literal["random", "spectral"] = Field(
-        "spectral", description="item vectors at the start: random, or the spectrum of who met what"
+    start: Literal["random", "spectral", "low-pass"] = Field(
+        "spectral",
+        description="item vectors at the start: random, the directions of the spectrum of who met what, "
+        "or its ideal low-pass filter, that is with lengths (wants `length` free)",
     )
     graph_share: float = Field(
         0.5, ge=0, lt=1, description="how much of an item's id embedding is that of its graph neighbours"
@@ -99,6 +103,12 @@ class TowerConfig(_Section):
     )
 
     _heads = model_validator(mode="after")(heads_fit)
+
+    @model_validator(mode="after")
+    def _lengths_kept(self) -> TowerConfig:
+        if self.start == "low-pass" and self.length != "free":
+            raise ValueError('start "low-pass" wants length "free"')
+        return self
 
 
 class PreRankerConfig(_Section):

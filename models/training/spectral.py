@@ -18,12 +18,14 @@ _NOTHING = 1e-3
 """Singular values below this share of the largest are 0 but for rounding; their vectors are arbitrary."""
 
 
-def spectral_vectors(seen: scipy.sparse.csr_matrix, dim: int, seed: int) -> Floats:
+def spectral_vectors(seen: scipy.sparse.csr_matrix, dim: int, seed: int, lengths: bool = False) -> Floats:
     """[m, dim] leading right singular vectors of (D_u + a)^-1/2 X (D_i + a)^-1/2, a = `DAMPING`.
 
     That is what endless propagation over the user-item graph converges to (arXiv 2108.07567, GF-CF). Rows are
     scaled to components of `SPREAD`: lengths that say how popular an item is make logits too sharp to start
-    from. An item without events, or a dimension beyond the rank, is 0.
+    from. With `lengths` they stay, times (D_i + a)^1/2 and brought to the same mean: a mean of directions
+    against these rows is GF-CF's ideal low-pass filter, but that an item of the history is weighted by its
+    part of the spectrum instead of its count. An item without events, or a dimension beyond the rank, is 0.
     """
     users, items = (np.asarray(seen.sum(axis)).ravel() + DAMPING for axis in (1, 0))
     scaled = scipy.sparse.diags(users**-0.5) @ seen @ scipy.sparse.diags(items**-0.5)
@@ -34,8 +36,11 @@ def spectral_vectors(seen: scipy.sparse.csr_matrix, dim: int, seed: int) -> Floa
         order = np.argsort(-values)
         order = order[values[order] > _NOTHING * values.max()]
         vectors[:, : len(order)] = right[order].T
+    if lengths:
+        vectors *= (items**0.5)[:, None]
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled_up: Floats = (vectors * (SPREAD * dim**0.5) / np.maximum(length, 1e-12)).astype(np.float32)
+    unit = max(float(length[length > 0].mean()), 1e-12) if lengths and length.any() else length
+    scaled_up: Floats = (vectors * (SPREAD * dim**0.5) / np.maximum(unit, 1e-12)).astype(np.float32)
     return scaled_up
 
 

@@ -31,7 +31,7 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Towers:
-    """Trained towers; `best` is the validation NDCG@10 of the epoch that was kept, the `epoch`-th from 1."""
+    """Trained towers; `best` is the validation NDCG@10 after the `epoch` epochs that were kept."""
 
     items: ItemTower
     users: UserTower
@@ -64,7 +64,8 @@ def encode_users(users: UserTower, table: Tensor, batch: Batch) -> Tensor:
 def train_towers(
     features: Features, train: NDArray[np.int64], validation: Requests, config: TowerConfig, seed: int
 ) -> Towers:
-    """Train on the events `train`; keep the epoch that ranks `validation` best over the whole catalogue.
+    """Train on the events `train`; keep the start or the epoch that ranks `validation` best, over the whole
+    catalogue.
 
     Without any validation request the last epoch stays.
     """
@@ -95,22 +96,21 @@ def train_towers(
     held_out = Judge(features, validation)
     best = _Kept(-1.0, 0, {}, {})
 
-    def after_epoch(epoch: int) -> str:
+    def after(epochs: int) -> str:
         nonlocal best
         value = _judged(Towers(items, users, 0.0, 0), held_out) if len(validation) else 0.0
         if value > best.ndcg or not len(validation):
-            best = _Kept(
-                value, epoch + 1, copy.deepcopy(items.state_dict()), copy.deepcopy(users.state_dict())
-            )
+            best = _Kept(value, epochs, copy.deepcopy(items.state_dict()), copy.deepcopy(users.state_dict()))
         return f"validation NDCG@10 {value:.4f}"
 
+    after(0)
     fit(
         "towers",
         [*items.parameters(), *users.parameters()],
         Schedule(config.epochs, config.learning_rate, config.weight_decay),
         lambda epoch: by_length(used, config.batch, generator),
         loss,
-        after_epoch,
+        lambda epoch: after(epoch + 1),
     )
     items.load_state_dict(best.items)
     users.load_state_dict(best.users)
@@ -120,7 +120,7 @@ def train_towers(
 
 @dataclass(frozen=True)
 class _Kept:
-    """The best epoch so far, from 1, and its weights."""
+    """The best number of epochs so far, 0 being the start, and the weights after them."""
 
     ndcg: float
     epoch: int
@@ -148,7 +148,8 @@ def started(
         graph=graph,
         graph_share=config.graph_share,
     )
-    if config.start == "spectral":
+    if config.start != "random":
+        vectors = spectral_vectors(seen, config.dim, seed, lengths=config.start == "low-pass")
         with torch.no_grad():
-            items.id.weight.copy_(torch.from_numpy(spectral_vectors(seen, config.dim, seed)))
+            items.id.weight.copy_(torch.from_numpy(vectors))
     return items, user_tower(features.schema, config)

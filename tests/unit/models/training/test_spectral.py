@@ -34,6 +34,27 @@ class TestVectors:
         assert vectors.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(vectors[:-2], axis=1), SPREAD * 8**0.5, rtol=1e-5)
 
+    def test_with_lengths_an_ideal_low_pass_filter_comes_of_them(self):
+        """A row against all vectors is a row of the projection onto the spectrum, times D_i^1/2; lengths are
+        on average those of a random start."""
+        seen = planted()
+        vectors = spectral_vectors(seen, 8, 0, lengths=True)
+        length = np.linalg.norm(vectors[:-2], axis=1)
+        assert length.mean() == pytest.approx(SPREAD * 8**0.5, rel=1e-5)
+        met = seen.toarray()
+        damped_users = met.sum(1, keepdims=True) + spectral.DAMPING
+        damped_items = met.sum(0) + spectral.DAMPING
+        assert np.corrcoef(length, damped_items[:-2])[0, 1] > 0.3
+        basis = np.linalg.svd(met / np.sqrt(damped_users) / np.sqrt(damped_items))[2][:8].T
+        wanted = (basis @ basis.T) * np.sqrt(damped_items)
+        scores = spectral_vectors(seen, 8, 0) @ vectors.T
+        for item in (0, 1, 2):
+            np.testing.assert_allclose(
+                scores[item] / np.abs(scores[item]).max(),
+                wanted[item] / np.abs(wanted[item]).max(),
+                atol=1e-4,
+            )
+
     def test_items_of_the_same_users_are_close_and_others_are_not(self):
         vectors = spectral_vectors(planted(), BLOCKS, 0)[:-2].astype(np.float64)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -48,6 +69,11 @@ class TestVectors:
 
     def test_an_item_that_nobody_met_has_no_direction(self):
         assert (spectral_vectors(planted(strangers=3), 8, 0)[-3:] == 0).all()
+        assert (spectral_vectors(planted(strangers=3), 8, 0, lengths=True)[-3:] == 0).all()
+
+    @pytest.mark.parametrize("lengths", [False, True])
+    def test_without_any_event_everything_is_zero(self, lengths):
+        assert (spectral_vectors(nothing(5, 7), 4, 0, lengths=lengths) == 0).all()
 
     def test_dimensions_beyond_the_rank_are_zero(self):
         """Three kinds of users make rank three: what rounding leaves of a fourth is no direction."""

@@ -35,7 +35,7 @@ def test_without_validation_the_last_epoch_stays():
 
 
 def test_with_validation_the_epoch_that_it_likes_best_stays(monkeypatch):
-    verdicts, vectors = iter([0.3, 0.5, 0.5, 0.1]), []
+    verdicts, vectors = iter([0.2, 0.3, 0.5, 0.5, 0.1]), []
 
     def judged(towers: Towers, held_out: Judge) -> float:
         vectors.append(towers.item_vectors().copy())
@@ -46,8 +46,29 @@ def test_with_validation_the_epoch_that_it_likes_best_stays(monkeypatch):
     assert (towers.epoch, towers.best) == (2, 0.5)
     world = simulated_world()
     known = known_items(world.features.dataset, world.split.train)
-    np.testing.assert_allclose(towers.item_vectors()[known], vectors[1][known], rtol=1e-5, atol=1e-6)
-    assert not np.allclose(vectors[1][known], vectors[3][known], atol=1e-3)
+    np.testing.assert_allclose(towers.item_vectors()[known], vectors[2][known], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(vectors[2][known], vectors[4][known], atol=1e-3)
+
+
+def test_a_start_that_no_epoch_beats_stays(monkeypatch):
+    verdicts = iter([0.5, 0.4, 0.3])
+    monkeypatch.setattr(tower, "_judged", lambda towers, held_out: next(verdicts))
+    towers = learn(start="spectral")
+    assert (towers.epoch, towers.best) == (0, 0.5)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(towers.item_vectors(), learn(start="spectral", epochs=0).item_vectors())
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_a_low_pass_filter_needs_no_epoch(validate):
+    world = simulated_world()
+    towers = learn(
+        validate=validate, epochs=0, encoder="mean", start="low-pass", length="free", graph_share=0.0
+    )
+    assert towers.epoch == 0
+    queries = towers.user_vectors(world.features.batch(world.validation))
+    found = world.ndcg(world.validation, queries, towers.item_vectors())
+    assert found > 2 * world.popularity_ndcg(world.validation)
 
 
 def test_what_validation_said_is_what_the_towers_do():
@@ -81,7 +102,13 @@ def test_what_the_items_start_from():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"graph_share": 0.3}, {"length": "free"}, {"views_weight": 0.1}, {"start": "spectral"}],
+    [
+        {"graph_share": 0.3},
+        {"length": "free"},
+        {"views_weight": 0.1},
+        {"start": "spectral"},
+        {"start": "low-pass", "length": "free"},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_every_option_learns_and_repeats_with_its_seed(changes):
