@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models import artifacts
 from models.artifacts import Manifest, StringColumn, atomic_folder, list_files, write_bytes, write_manifest
-from models.export.graphs import export_graphs
+from models.export.graphs import export_graphs, export_query
 from models.export.interest_labels import write_interest_labels
 from models.export.translate import Exported
 from models.graph import Graph
@@ -48,6 +48,8 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
     """
     card = IndexSource.open(run.folder).judged()
     graphs = export_graphs(run.networks, run.schema, run.config.seed)
+    if run.query is not None:
+        graphs.append(export_query(run.query))
     for graph in graphs:
         check_parity(graph)
     fingerprint = run.about["dataset"]["fingerprint"]

@@ -15,11 +15,14 @@ from models.export.translate import Axes, Blueprint, Exported, translate
 from models.networks.aw_moe import AwMoe
 from models.networks.item_tower import ItemTower
 from models.schema import Schema
+from models.text import encode_texts
 from models.training.networks import Networks
+from models.training.query import QueryModel
 
 HISTORY = ("events", "kind", "gap", "age", "recent", "mask", "profile")
 USERS, STEPS, CANDIDATES, ITEMS = 3, 7, 11, 3
 """Sizes of the recorded inputs."""
+TEXTS = ("the matrix", "Amélie", "東京物語 1953", "")
 
 
 class RankerGraph(nn.Module):
@@ -64,6 +67,16 @@ def export_graphs(networks: Networks, schema: Schema, seed: int) -> list[Exporte
     """Export the four graphs; the recorded inputs are random, seeded histories of the schema's shapes."""
     plans = blueprints(networks, schema, np.random.default_rng(seed))
     return [translate(each) for each in tqdm(plans, desc="graphs", unit="graph", disable=None)]
+
+
+def export_query(query: QueryModel) -> Exported:
+    """Export the query tower; the recorded inputs are texts of several scripts, one of them empty."""
+    tower = query.tower
+    batch = torch.export.Dim("batch", max=1 << 16)
+    words, grams = encode_texts(TEXTS, tower.words.num_embeddings - 1)
+    inputs = {"words": words, "grams": grams}
+    axes: Axes = {name: {0: batch} for name in inputs}
+    return translate(Blueprint(Path(artifacts.QUERY_TOWER).stem, tower, inputs, axes, ("query",)))
 
 
 def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) -> list[Blueprint]:

@@ -160,6 +160,26 @@ class RankerConfig(_Section):
     requests: int = Field(20_000, ge=1, description="requests of the ranker's own slice at most")
 
 
+class QueryConfig(_Section):
+    """The query tower: what the dense half of search asks its index with."""
+
+    buckets: int = Field(1 << 14, ge=1, description="hashed words, and as many hashed n-grams")
+    hidden: int = Field(128, ge=1, description="width of the layer between words and query")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the values dropped in training")
+    word_dropout: float = Field(0.1, ge=0, lt=1, description="share of a text's words hidden in a step")
+    typos: float = Field(0.1, ge=0, le=1, description="share of texts that are misspelt in a step")
+    query_share: float = Field(
+        0.4, ge=0, le=1, description="share of pairs that are queries; titles and attributes share the rest"
+    )
+    temperature: float = Field(0.07, gt=0, description="cosines are divided by it")
+    learning_rate: float = Field(3e-3, gt=0, description="peak of the one-cycle schedule")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    batch: int = Field(128, ge=1, description="pairs per step")
+    epochs: int = Field(10, ge=1, description="epochs, each of as many pairs as there are titles and queries")
+    loss: str = Field("auto", description="as of the towers")
+    negatives: int = Field(1024, ge=2, description="the sample of the sampled softmax")
+
+
 class RetrievalConfig(_Section):
     """Clusters, neighbours, the index and the user snapshot."""
 
@@ -187,6 +207,7 @@ class TrainConfig(_Section):
     history_length: int = Field(50, ge=2, description="newest events that the models read")
     split: SplitConfig = SplitConfig()
     tower: TowerConfig = TowerConfig()
+    query: QueryConfig = QueryConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     preranker: PreRankerConfig = PreRankerConfig()
     ranker: RankerConfig = RankerConfig()

@@ -24,6 +24,7 @@ from models.training.features import Features
 from models.training.funnel import Funnel, Pool, snapshot_of
 from models.training.names import check_names
 from models.training.preranker import PreRankerModel, train_preranker
+from models.training.query import QueryModel, train_query, usable
 from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
 from models.training.tables import Space, Tables
 from models.training.timeline import Requests, Timeline, newest_per_user
@@ -57,6 +58,7 @@ class Trained:
     space: Space
     tables: Tables
     snapshot: Snapshot
+    query: QueryModel
     metrics: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -82,6 +84,9 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     with timed(seconds, "preranker"):
         preranker = train_preranker(features, early, validation, towers.items, config.preranker, config.seed)
     plan = sized(config, dataset.items)
+    with timed(seconds, "query"):
+        asked = usable(dataset, split, config.split.protocol)
+        query = train_query(dataset, asked, towers.item_vectors(), config.query, config.seed)
     with timed(seconds, "retrieval"):
         space = Space.of(
             towers.item_vectors(), config.retrieval, config.seed, config.threads, dataset.item_ids
@@ -125,6 +130,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         space,
         final.tables,
         final.snapshot,
+        query,
         metrics,
         seconds,
     )

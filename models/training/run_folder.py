@@ -20,6 +20,7 @@ from models.data.columns import Dataset
 from models.schema import Schema
 from models.training.config import TrainConfig
 from models.training.networks import Networks
+from models.training.query import QueryModel
 from models.training.run import Trained
 from retrieval.index import IndexSettings
 from retrieval.index_card import IndexCard, Recall, measured
@@ -40,6 +41,8 @@ class Run:
     config: TrainConfig
     schema: Schema
     networks: Networks
+    query: QueryModel | None
+    """None in a run of a time when there was no query tower."""
     about: dict[str, Any]
 
 
@@ -60,6 +63,7 @@ def write_run(folder: Path, trained: Trained) -> None:
             trained.ranker.items,
             trained.ranker.ranker,
         ).save(temporary)
+        trained.query.save(temporary)
         write_json(temporary / artifacts.SCHEMA, trained.schema.to_json())
         write_json(temporary / artifacts.SERVING, {"plan": trained.plan.to_json()})
         write_json(temporary / artifacts.CALIBRATOR, trained.calibrator.to_json())
@@ -92,10 +96,11 @@ def read_run(folder: Path) -> Run:
         schema = Schema.from_json(json.loads((folder / artifacts.SCHEMA).read_bytes()))
         tokens = np.load(folder / artifacts.ITEM_TOKENS)
         networks = Networks.build(config, schema, tokens).load(folder)
+        query = QueryModel.load(folder, config.query, networks.items.dim)
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"{folder}: not a finished training run of this version: {reason}") from error
-    return Run(folder, config, schema, networks, about)
+    return Run(folder, config, schema, networks, query, about)
 
 
 def _write_items(folder: Path, dataset: Dataset, trained: Trained) -> None:

@@ -24,6 +24,7 @@ CONFIG = TrainConfig.model_validate(
         "history_length": 12,
         "split": {"ranker_events": 2},
         "tower": {"dim": 16, "layers": 1, "epochs": 3, "batch": 32, "learning_rate": 0.01},
+        "query": {"buckets": 512, "hidden": 16, "epochs": 2},
         "retrieval": {"clusters": 8, "neighbours": 20},
         "preranker": {"dim": 16, "interests": 3, "iterations": 1, "epochs": 1},
         "ranker": {
