@@ -56,7 +56,7 @@ def retrieve(index: VectorIndex, interests: Interests) -> Retrieved:
 
 
 def _single(index: VectorIndex, query: Floats, wanted: int) -> Retrieved:
-    """What one query finds: its list has no item twice and needs no back-fill, but may have ties out of order."""
+    """What one query finds: nothing is there twice and nothing to fill, but ties may be out of order."""
     if wanted <= 0 or index.size == 0:
         return Retrieved(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int32))
     scores, rows = index.search(query, min(wanted, index.size))

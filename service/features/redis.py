@@ -10,6 +10,7 @@ from typing import Any
 
 from service.cascade.query import ItemId, UserId
 from service.features import scripts
+from service.features.channel import Channel
 from service.features.connection import Observe, RedisConnection, reading, unwatched
 from service.features.keys import (
     Keys,
@@ -63,21 +64,37 @@ class RedisStore:
         self._redis = RedisConnection(
             url, limits.connections, limits.read_timeout_s, limits.write_timeout_s, observe
         )
+        self._channel = Channel(url, limits.read_timeout_s, observe) if Channel.knows(url) else None
         self._streams = Streams(self._redis, self._keys, limits.event_log, limits.impression_log)
 
     async def fetch(self, user_id: UserId) -> UserRecord:
         """Attributes, events and preferences of a user, oldest first."""
-        pipeline = self._redis.pipeline()
-        pipeline.get(self._keys.profile(user_id))
-        pipeline.lrange(self._keys.history(user_id), 0, self._limits.history - 1)
-        pipeline.hgetall(self._keys.interests(user_id))
-        profile, lines, stored = await self._redis.read(pipeline.execute())
+        profile, lines, stored = await self._state(user_id)
         with reading():
             attributes = None if profile is None else unpack_object(profile)
             timestamps, kinds, items = unpack(lines[::-1])
             preferences = unpack_preferences(stored)
         known = bool(items) or bool(preferences) or attributes is not None
         return UserRecord(attributes or {}, items, kinds, timestamps, known, preferences)
+
+    async def _state(self, user_id: UserId) -> tuple[bytes | None, Sequence[bytes], Mapping[bytes, bytes]]:
+        """What is stored of a user's profile, history (newest first) and preferences."""
+        keys, last = self._keys, self._limits.history - 1
+        if self._channel is None:
+            pipeline = self._redis.pipeline()
+            pipeline.get(keys.profile(user_id))
+            pipeline.lrange(keys.history(user_id), 0, last)
+            pipeline.hgetall(keys.interests(user_id))
+            profile, lines, stored = await self._redis.read(pipeline.execute())
+            return profile, lines, stored
+        profile, lines, flat = await self._channel.read(
+            (
+                ("GET", keys.profile(user_id)),
+                ("LRANGE", keys.history(user_id), 0, last),
+                ("HGETALL", keys.interests(user_id)),
+            )
+        )
+        return profile, lines, dict(zip(flat[0::2], flat[1::2], strict=True))
 
     async def append(self, events: Sequence[Event]) -> Sequence[bool]:
         """Store events and log them; False at each duplicate by `event_id` of the same user."""
@@ -174,6 +191,8 @@ class RedisStore:
 
     async def close(self) -> None:
         """Drop all connections."""
+        if self._channel is not None:
+            await self._channel.close()
         await self._redis.close()
 
     def _append_call(self, user_id: UserId, events: Sequence[Event]) -> tuple[list[str], list[Any]]:

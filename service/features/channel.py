@@ -1,0 +1,228 @@
+"""Reads of many requests over one connection to Redis: what is asked meanwhile travels together.
+
+A pool gives each request a connection of its own, and a client for every command and reply type costs a third
+of a millisecond per read. Here a read is one write to a socket and the replies that come back in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import hiredis
+from redis.asyncio.connection import parse_url
+
+from service.features.connection import Observe, unwatched
+from service.features.store import StoreUnavailable
+
+Command = tuple[str | bytes | int, ...]
+
+_PLAIN = {"host", "port", "path", "db", "username", "password", "connection_class"}
+"""Parts of a URL that this connection knows."""
+_STUCK_S = 1.0
+"""A connection whose oldest call has waited so long is given up; late replies before that are thrown away."""
+_GRACE_S = 0.001
+_LOADING_S = 0.02
+"""Pause before a Redis that has just started, and still reads its data, is asked again."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """A read that waits for `left` more replies."""
+
+    future: asyncio.Future[list[Any]]
+    left: int
+    since: float
+    replies: list[Any] = field(default_factory=list)
+    looked: bool = False
+
+    def take(self, reply: Any) -> None:
+        self.replies.append(reply)
+        self.left -= 1
+        if self.left == 0 and not self.future.done():
+            self.future.set_result(self.replies)
+
+
+class _Wire(asyncio.Protocol):
+    """One socket; calls are answered in the order in which they were sent."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader()
+        self._waiting: deque[_Call] = deque()
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether calls can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the oldest call waits for longer than a connection that works would let it."""
+        return bool(self._waiting) and time.monotonic() - self._waiting[0].since > _STUCK_S
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                call = self._waiting[0]
+                call.take(reply)
+                if call.left == 0:
+                    self._waiting.popleft()
+        except (hiredis.HiredisError, IndexError):  # not the protocol, or a reply that nobody asked for
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for call in waiting:
+            if not call.future.done():
+                reason = exc or "end of file"
+                call.future.set_exception(ConnectionError(f"Redis closed the connection: {reason}"))
+
+    def send(self, payload: bytes, call: _Call) -> None:
+        assert self._transport is not None
+        self._waiting.append(call)
+        self._transport.write(payload)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Channel:
+    """Connects on first use and again after a loss; safe for any number of tasks of one event loop.
+
+    The time limit is for Redis, not for us: a call is given up only when this event loop has looked at its
+    socket after the limit and found no answer. A loop that is busy with other answers looks late, and a timer
+    alone would then blame Redis.
+    """
+
+    def __init__(self, url: str, timeout_s: float, observe: Observe = unwatched) -> None:
+        self._url = parse_url(url)
+        self._timeout_s = timeout_s
+        self._observe = observe
+        self._wire: _Wire | None = None
+        self._connecting: asyncio.Task[_Wire] | None = None
+
+    @staticmethod
+    def knows(url: str) -> bool:
+        """Whether the URL asks for nothing that only a pool can do, such as TLS."""
+        return url.startswith(("redis://", "unix://")) and set(parse_url(url)) <= _PLAIN
+
+    async def read(self, commands: Sequence[Command]) -> list[Any]:
+        """The reply of each command, all in one round trip; bytes, integers, None and lists of these.
+
+        Raises:
+            StoreUnavailable: no connection, no answer within the limit, or a command was refused.
+        """
+        started, failed = time.monotonic(), True
+        try:
+            replies = await self._answered(_packed(commands), len(commands))
+            for reply in replies:
+                if isinstance(reply, hiredis.ReplyError):
+                    raise StoreUnavailable(f"Redis: {reply}")
+            failed = False
+            return replies
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {self._timeout_s * 1000:.0f} ms") from error
+        except OSError as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._observe("read", time.monotonic() - started, failed)
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._wire is not None:
+            self._wire.close()
+
+    async def _answered(self, payload: bytes, replies: int) -> list[Any]:
+        """The replies, asked for again where that can help: a read may be repeated."""
+        try:
+            answer = await self._ask(payload, replies)
+        except ConnectionError:  # closed while it was idle, or just now
+            answer = await self._ask(payload, replies)
+        if isinstance(answer[0], hiredis.ReplyError) and str(answer[0]).startswith("LOADING"):
+            await asyncio.sleep(min(_LOADING_S, self._timeout_s))
+            answer = await self._ask(payload, replies)
+        return answer
+
+    async def _ask(self, payload: bytes, replies: int) -> list[Any]:
+        wire = self._wire
+        if wire is None or not wire.open:
+            wire = await self._connected()
+        loop = asyncio.get_running_loop()
+        call = _Call(loop.create_future(), replies, time.monotonic())
+        wire.send(payload, call)
+        timer = loop.call_later(self._timeout_s, self._expire, loop, wire, call)
+        try:
+            return await call.future
+        finally:
+            timer.cancel()
+
+    def _expire(self, loop: asyncio.AbstractEventLoop, wire: _Wire, call: _Call) -> None:
+        if call.future.done():
+            return
+        if not call.looked:
+            # Some event loops serve timers before sockets: let this one look once more.
+            call.looked = True
+            loop.call_later(_GRACE_S, self._expire, loop, wire, call)
+            return
+        call.future.set_exception(TimeoutError())
+        if wire.stuck:
+            wire.close()
+
+    async def _connected(self) -> _Wire:
+        """The connection that all who need one now wait for together."""
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect())
+            self._connecting.add_done_callback(_heard)
+        async with asyncio.timeout(self._timeout_s):
+            return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> _Wire:
+        loop, url = asyncio.get_running_loop(), self._url
+        async with asyncio.timeout(_STUCK_S):
+            if "path" in url:
+                _, wire = await loop.create_unix_connection(_Wire, url["path"])
+            else:
+                host, port = url.get("host", "localhost"), url.get("port", 6379)
+                _, wire = await loop.create_connection(_Wire, host, port)
+            await self._introduce(wire)
+        self._wire = wire
+        return wire
+
+    async def _introduce(self, wire: _Wire) -> None:
+        """Say who we are and which database we mean."""
+        commands: list[Command] = []
+        if password := self._url.get("password"):
+            username = self._url.get("username")
+            commands.append(("AUTH", username, password) if username else ("AUTH", password))
+        if database := self._url.get("db"):
+            commands.append(("SELECT", database))
+        if commands:
+            call = _Call(asyncio.get_running_loop().create_future(), len(commands), time.monotonic())
+            wire.send(_packed(commands), call)
+            for reply in await call.future:
+                if isinstance(reply, hiredis.ReplyError):
+                    wire.close()
+                    raise StoreUnavailable(f"Redis: {reply}")
+
+
+def _packed(commands: Sequence[Command]) -> bytes:
+    pack: Any = hiredis.pack_command
+    return b"".join(map(pack, commands))
+
+
+def _heard(task: asyncio.Task[_Wire]) -> None:
+    """Its failure is told to whoever still waits; if nobody does, it is no news."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+import uvloop
+from redis.asyncio import Redis
+
+from service.features.channel import Channel
+from service.features.embedded import EmbeddedRedis
+from service.features.store import StoreUnavailable
+from tests.support.live_redis import redis_url  # noqa: F401
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def client(redis_url: str) -> AsyncIterator[Redis]:  # noqa: F811
+    client = Redis.from_url(redis_url)
+    yield client
+    await client.aclose()
+
+
+async def test_reads_of_many_at_once_come_back_to_whoever_asked(redis_url: str, client: Redis) -> None:  # noqa: F811
+    await client.mset({f"channel-{n}": n for n in range(300)})
+    before = len(await client.client_list())
+    channel = Channel(redis_url, 5.0)
+    answers = await asyncio.gather(
+        *(channel.read([("GET", f"channel-{n}"), ("GET", "channel-nobody")]) for n in range(300))
+    )
+    assert answers == [[str(n).encode(), None] for n in range(300)]
+    assert len(await client.client_list()) == before + 1
+    await channel.close()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_loop_that_is_busy_does_not_blame_redis(
+    redis_url: str,  # noqa: F811
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def busy() -> list[object]:
+        channel = Channel(redis_url, 0.05)
+        await channel.read([("PING",)])
+        asked = asyncio.create_task(channel.read([("ECHO", "in time")]))
+        await asyncio.sleep(0)
+        time.sleep(0.2)
+        answer = await asked
+        await channel.close()
+        return answer
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(busy()) == [b"in time"]
+
+
+async def test_a_late_reply_is_thrown_away(redis_url: str, client: Redis) -> None:  # noqa: F811
+    channel = Channel(redis_url, 0.05)
+    await channel.read([("PING",)])
+    await client.client_pause(300)
+    with pytest.raises(StoreUnavailable, match="within 50 ms"):
+        await channel.read([("ECHO", "late")])
+    await asyncio.sleep(0.4)
+    assert await channel.read([("ECHO", "next")]) == [b"next"]
+    await channel.close()
+
+
+async def test_a_command_that_is_refused_names_the_reason(redis_url: str, client: Redis) -> None:  # noqa: F811
+    await client.set("channel-text", "no list")
+    channel = Channel(redis_url, 1.0)
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        await channel.read([("PING",), ("LRANGE", "channel-text", 0, -1)])
+    assert await channel.read([("PING",)]) == [b"PONG"]
+    await channel.close()
+
+
+async def test_a_password_and_a_database_are_used() -> None:
+    server = EmbeddedRedis()
+    await asyncio.to_thread(server.start)
+    try:
+        async with Redis.from_url(server.url) as admin:
+            await admin.config_set("requirepass", "secret")
+        path = server.url.removeprefix("unix://")
+        async with Redis.from_url(f"unix://:secret@{path}?db=3") as other:
+            await other.set("where", "three")
+        right = Channel(f"unix://:secret@{path}?db=3", 1.0)
+        assert await right.read([("GET", "where")]) == [b"three"]
+        await right.close()
+        for url, reason in ((server.url, "NOAUTH"), (f"unix://:wrong@{path}", "WRONGPASS")):
+            wrong = Channel(url, 1.0)
+            with pytest.raises(StoreUnavailable, match=reason) as refused:
+                await wrong.read([("GET", "where")])
+            assert "wrong@" not in str(refused.value)
+            await wrong.close()
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+def test_only_plain_urls_are_taken() -> None:
+    assert Channel.knows("redis://user:word@host:6380/2")
+    assert Channel.knows("unix:///tmp/redis.sock")
+    assert not Channel.knows("rediss://host")
+    assert not Channel.knows("redis://host?socket_timeout=3")
