@@ -23,7 +23,13 @@ class Plan:
     candidates: int = 1000
     ranked: int = 200
     quotas: Mapping[str, float] = field(
-        default_factory=lambda: {"interests": 0.7, "similar": 0.4, "popular": 0.1, "fresh": 0.02}
+        default_factory=lambda: {
+            "interests": 0.6,
+            "similar": 0.4,
+            "factors": 0.5,
+            "popular": 0.1,
+            "fresh": 0.02,
+        }
     )
     interests: int = 8
     own_share: float = 0.5
@@ -41,6 +47,9 @@ class Plan:
     similar_events: int = 100
     similar_decay: float = 0.98
     """Weight of the j-th newest event in the similar source: similar_decay ** j."""
+    pair_events: int = 30
+    """How many of the newest events trigger pairs that the similar source scores for this user; 0 = none:
+    their lists are summed for all users alike."""
     diversity: float = 0.0
     event_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of an event kind in the mixture; a kind that is absent counts 1."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ from models.graph import Graph
 from models.plan import Plan
 from models.schema import Schema
 from ranking.calibration import Calibrator, calibrator_from_json
+from retrieval.factors import Factors
 from retrieval.index import METRIC, VectorIndex, open_index
 from retrieval.index_card import IndexCard
 from retrieval.interests import InterestModel
 from retrieval.lexical import LexicalIndex
 from retrieval.neighbours import Neighbours
+from retrieval.pairs import PairScorer
 from retrieval.query_tower import QueryTower
 from retrieval.snapshot import Snapshot
 from service.interest_labels import InterestLabels
@@ -53,6 +56,9 @@ class Bundle:
     assignment: Rows
     interest_labels: InterestLabels
     neighbours: Neighbours
+    pairs: PairScorer | None
+    """None: neighbours are summed, the same for all users."""
+    factors: Factors | None
     snapshot: Snapshot
     index_card: IndexCard
     index: VectorIndex
@@ -97,6 +103,8 @@ class Bundle:
             neighbours=Neighbours(
                 _array(folder, artifacts.NEIGHBOUR_ROWS), _array(folder, artifacts.NEIGHBOUR_SCORES)
             ),
+            pairs=_pairs(folder),
+            factors=_factors(folder, threads),
             snapshot=Snapshot(
                 _array(folder, artifacts.SNAPSHOT_VECTORS),
                 _array(folder, artifacts.SNAPSHOT_CLUSTERS),
@@ -165,6 +173,9 @@ class Bundle:
             artifacts.NEIGHBOUR_SCORES: len(self.neighbours.scores),
             artifacts.INDEX: self.index.size,
         }
+        if self.factors is not None:
+            sizes[artifacts.FACTORS] = len(self.factors.vectors)
+            sizes[artifacts.FACTOR_INDEX] = self.factors.index.size
         count = len(self.item_ids)
         for name, size in sizes.items():
             if size != count:
@@ -223,6 +234,34 @@ def _calibrator(folder: Path) -> Calibrator:
         return calibrator_from_json(_json(path))
     except (AttributeError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: not a calibrator that this version reads: {error}") from error
+
+
+def _pairs(folder: Path) -> PairScorer | None:
+    path = folder / artifacts.PAIRS
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return PairScorer(stored["first"], stored["bias"], stored["second"])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise BundleError(f"{path}: not a scorer of pairs that this version reads: {error}") from error
+
+
+def _factors(folder: Path, threads: int) -> Factors | None:
+    path = folder / artifacts.FACTOR_CARD
+    if not path.exists():
+        return None
+    index = open_index(folder / artifacts.FACTOR_INDEX, threads=threads)
+    vectors = _array(folder, artifacts.FACTORS)
+    if vectors.ndim != 2 or vectors.shape[1] != index.dim:
+        raise BundleError(
+            f"{folder / artifacts.FACTORS}: shape {vectors.shape}, {artifacts.FACTOR_INDEX} has "
+            f"{index.dim} dimensions"
+        )
+    try:
+        return Factors(vectors, index, **_json(path))
+    except TypeError as error:
+        raise BundleError(f"{path}: not a card that this version reads: {error}") from error
 
 
 def _json(path: Path) -> Any:

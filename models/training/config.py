@@ -188,6 +188,9 @@ class RetrievalConfig(_Section):
     neighbour_method: str = Field("auto", description="cooccurrence, ease, or auto: ease up to 5,000 items")
     ease_l2: float = Field(200.0, gt=0, description="ridge of ease")
     shrinkage: float = Field(10.0, ge=0, description="cooccurrence: what holds pairs of few users down")
+    factors: int = Field(64, ge=0, description="factors of matrix factorisation per item; 0 = no such source")
+    factors_alpha: float = Field(40.0, ge=1, description="weight of an event beside 1 of every other cell")
+    factors_l2: float = Field(200.0, gt=0, description="ridge of the factorisation")
     index: Literal["auto", "flat", "ivf", "hnsw", "ivfpq", "pq4", "sq8"] = Field(
         "auto",
         description="flat (exact), ivf, hnsw, ivfpq, pq4, sq8, or auto: flat up to 20,000 items, then ivf",

@@ -11,12 +11,14 @@ from tqdm import tqdm
 from models.encode import CROSS, cross_features
 from models.plan import Plan
 from models.training.features import Features
+from models.training.pairs import train_pairs
 from models.training.preranker import PreRankerModel
 from models.training.tables import Space, Tables
 from models.training.timeline import Requests
 from models.training.tower import Towers
 from retrieval.interests import InterestModel, Interests
 from retrieval.order import descending
+from retrieval.pairs import Pairs, PairScorer, pairs_of, pruned
 from retrieval.search import retrieve
 from retrieval.snapshot import Snapshot, build_snapshot
 
@@ -24,6 +26,8 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
 
 DAY_MS = 86_400_000.0
+PAIR_REQUESTS = 4000
+"""Requests from which the scorer of pairs learns at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,9 @@ class Funnel:
         tables: Tables,
         snapshot: Snapshot,
         plan: Plan,
+        scorer: PairScorer | None = None,
     ) -> None:
+        self.scorer = scorer
         self.features = features
         self.towers = towers
         self.preranker = preranker
@@ -114,15 +120,46 @@ class Funnel:
         """The union of the sources, sorted by row."""
         size = {name: int(np.ceil(self.plan.candidates * share)) for name, share in self.plan.quotas.items()}
         found = retrieve(self.space.index, user.interests).rows
-        history, weights = self._recent(user.history)
-        near, _ = self.tables.neighbours.score(history, weights)
+        near = self._near(user)
         near = near[~np.isin(near, user.history)]
+        alike = self._alike(user.history, size.get("factors", 0))
         popular = self._popular[user.placement][: size.get("popular", 0) + len(user.history)]
         popular = popular[~np.isin(popular, user.history)]
         union = np.unique(
-            np.concatenate([found, near[: size.get("similar", 0)], popular[: size.get("popular", 0)]])
+            np.concatenate([found, near[: size.get("similar", 0)], alike, popular[: size.get("popular", 0)]])
         )
         return union[~np.isin(union, user.history)].astype(np.int32)
+
+    def learn_pairs(self, requests: Requests, seed: int) -> PairScorer | None:
+        """Train the scorer of pairs on what these tables propose; None where the plan wants none."""
+        if self.plan.pair_events == 0:
+            return None
+        if len(requests) > PAIR_REQUESTS:
+            requests = requests.at(np.linspace(0, len(requests) - 1, PAIR_REQUESTS).astype(np.int64))
+        vectors = self.towers.user_vectors(self.features.batch(requests))
+
+        def pairs_for(r: int) -> Pairs:
+            history = self.features.timeline.item[int(requests.begin[r]) : int(requests.end[r])]
+            return self._pairs(history, int(requests.placement[r]), vectors[r])
+
+        return train_pairs(pairs_for, requests.target, seed)
+
+    def _pairs(self, history: Rows, placement: int, vector: Floats) -> Pairs:
+        newest = history[::-1][: self.plan.pair_events]
+        popularity = self.tables.popularity[placement]
+        return pairs_of(self.tables.neighbours, newest, popularity, self.space.vectors, vector)
+
+    def _near(self, user: _User) -> Rows:
+        if self.scorer is None:
+            return self.tables.neighbours.score(*self._recent(user.history))[0]
+        return pruned(self._pairs(user.history, user.placement, user.vector), self.scorer)[0]
+
+    def _alike(self, history: Rows, size: int) -> Rows:
+        if self.tables.factors is None:
+            return np.zeros(0, np.int32)
+        newest = history[::-1][: self.plan.similar_events]
+        rows, _ = self.tables.factors.search(newest, size + len(history) if size else 0)
+        return rows[~np.isin(rows, history)][:size]
 
     def cross(self, user: _User, rows: Rows) -> Floats:
         """The columns of `models.encode.CROSS` for distinct `rows` [N]: [N, X]."""

@@ -31,6 +31,7 @@ from models.training.timeline import Requests, Timeline, newest_per_user
 from models.training.tower import Towers, train_towers
 from ranking.calibration import Calibrator
 from retrieval.metrics import auc, copc, ece, gauc, log_loss
+from retrieval.pairs import PairScorer
 from retrieval.snapshot import Snapshot
 
 UNIFORM = 32
@@ -61,6 +62,7 @@ class Trained:
     query: QueryModel
     metrics: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    scorer: PairScorer | None = None
 
 
 def train(dataset: Dataset, config: TrainConfig) -> Trained:
@@ -94,6 +96,8 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         funnels = _Funnels(features, towers, preranker, space, plan, config)
         before = funnels.after(early)
         own = thinned(timeline.requests(late), config.ranker.requests)
+        funnels = replace(funnels, scorer=before.learn_pairs(own, config.seed))
+        before.scorer = funnels.scorer
         pools = before.pools(own, "candidates, training")
         random = np.random.default_rng(config.seed)
         uniform = random.integers(0, dataset.items, (len(own), UNIFORM)).astype(np.int32)
@@ -133,6 +137,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         query,
         metrics,
         seconds,
+        funnels.scorer,
     )
 
 
@@ -216,6 +221,7 @@ class _Funnels:
     space: Space
     plan: Plan
     config: TrainConfig
+    scorer: PairScorer | None = None
 
     def after(self, events: NDArray[np.int64]) -> Funnel:
         """The funnel as it stands after `events`."""
@@ -230,8 +236,18 @@ class _Funnels:
             retrieval.snapshot_users,
             self.config.seed,
         )
-        tables = Tables.of(self.features.dataset, events, retrieval)
-        return Funnel(self.features, self.towers, self.preranker, self.space, tables, snapshot, self.plan)
+        config = self.config
+        tables = Tables.of(self.features.dataset, events, retrieval, config.seed, config.threads)
+        return Funnel(
+            self.features,
+            self.towers,
+            self.preranker,
+            self.space,
+            tables,
+            snapshot,
+            self.plan,
+            self.scorer,
+        )
 
 
 def _share(pools: list[Pool], width: float = math.inf) -> float:

@@ -125,6 +125,14 @@ def _write_tables(folder: Path, trained: Trained) -> None:
     np.save(folder / artifacts.SNAPSHOT_CLUSTERS, trained.snapshot.clusters)
     np.save(folder / artifacts.SNAPSHOT_WEIGHTS, trained.snapshot.weights)
     np.save(folder / artifacts.SNAPSHOT_CENTROIDS, trained.snapshot.centroids)
+    if trained.scorer is not None:
+        scorer = trained.scorer
+        np.savez(folder / artifacts.PAIRS, first=scorer.first, bias=scorer.bias, second=scorer.second)
+    if trained.tables.factors is not None:
+        factors = trained.tables.factors
+        np.save(folder / artifacts.FACTORS, factors.vectors)
+        factors.index.save(folder / artifacts.FACTOR_INDEX)
+        write_json(folder / artifacts.FACTOR_CARD, {"alpha": factors.alpha, "l2": factors.l2})
     trained.space.index.save(folder / artifacts.INDEX)
     _card(trained).write(folder)
 

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from models.data.columns import Dataset
 from models.training.config import RetrievalConfig
+from models.training.factors import learn_factors
 from models.training.neighbours import learn_neighbours
 from retrieval.clusters import Clusters, fit_clusters
+from retrieval.factors import Factors
 from retrieval.index import IndexSettings, VectorIndex, build_index, check_finite
 from retrieval.neighbours import Neighbours
 
@@ -23,15 +25,27 @@ HALF_LIFE_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Tables:
-    """Counted from one set of events: `neighbours`, and `popularity` [placements, m]."""
+    """Counted from one set of events: `neighbours`, `popularity` [placements, m], and perhaps `factors`."""
 
     neighbours: Neighbours
     popularity: Floats
+    factors: Factors | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, events: NDArray[np.int64], config: RetrievalConfig) -> Tables:
+    def of(
+        cls,
+        dataset: Dataset,
+        events: NDArray[np.int64],
+        config: RetrievalConfig,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> Tables:
         """Count the given events."""
-        return cls(learn_neighbours(dataset, events, config), decayed_popularity(dataset, events))
+        return cls(
+            learn_neighbours(dataset, events, config),
+            decayed_popularity(dataset, events),
+            learn_factors(dataset, events, config, seed, threads),
+        )
 
 
 @dataclass(frozen=True)

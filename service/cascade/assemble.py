@@ -41,11 +41,12 @@ from service.cascade.selectors.diverse import Diverse
 from service.cascade.selectors.pinned import WithPinned
 from service.cascade.sources.anchor import Nearby, TogetherWith
 from service.cascade.sources.dense import Dense
+from service.cascade.sources.factors import FactorSearch
 from service.cascade.sources.fresh import Fresh
 from service.cascade.sources.interests import InterestSearch
 from service.cascade.sources.lexical import Lexical
 from service.cascade.sources.popular import Popular
-from service.cascade.sources.similar import Similar
+from service.cascade.sources.similar import Personal, Similar
 from service.cascade.stages import Filter, Hydrator, Scorer, Selector, Source
 from service.catalogue import Catalogue
 from service.errors import OperatorError
@@ -197,10 +198,12 @@ class _Parts:
         every: tuple[Source, ...] = (
             Popular(self.catalogue, self._size("popular")),
             Fresh(self.catalogue, self._size("fresh")),
-            Similar(near, self.plan, self.catalogue, self._size("similar")),
+            Similar(near, self.plan, self.catalogue, self._size("similar"), self._personal()),
+            *self._factors(),
             InterestSearch(self.bundle.index, self.catalogue, self._size("interests")),
         )
-        if unknown := sorted(set(self.plan.quotas) - {source.name for source in every}):
+        known = {FactorSearch.name, *(source.name for source in every)}
+        if unknown := sorted(set(self.plan.quotas) - known):
             raise OperatorError(f"plan.quotas: there is no source {unknown[0]!r}")
         return tuple(source for source in every if self._size(source.name) > 0)
 
@@ -211,6 +214,18 @@ class _Parts:
         if bundle.query_tower is None:
             return (lexical,)
         return (lexical, Dense(bundle.query_tower, bundle.index, self.catalogue, plan.candidates))
+
+    def _personal(self) -> Personal | None:
+        bundle = self.bundle
+        if bundle.pairs is None:
+            return None
+        return Personal(bundle.pairs, bundle.popularity, bundle.item_vectors)
+
+    def _factors(self) -> tuple[Source, ...]:
+        """None where the bundle has none, whatever its plan says."""
+        if self.bundle.factors is None:
+            return ()
+        return (FactorSearch(self.bundle.factors, self.plan, self.catalogue, self._size("factors")),)
 
     def filters(self) -> tuple[Filter, ...]:
         return (Available(self.catalogue), Excluded(), Shown(), Seen(), Muted(self.catalogue), Rule())

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from retrieval.factors import Factors
+from retrieval.index import IndexSettings, build_index
+from retrieval.pairs import FEATURES, PairScorer
 from service.bundle import Bundle
 from service.cascade.eligible import first_eligible
 from service.cascade.hydrate import Moment
@@ -12,10 +16,11 @@ from service.cascade.observe import NullObserver
 from service.cascade.query import ItemId, Kind, Query, Request, SessionEvent
 from service.cascade.sources import interests
 from service.cascade.sources.anchor import Nearby, TogetherWith
+from service.cascade.sources.factors import FactorSearch
 from service.cascade.sources.fresh import Fresh
 from service.cascade.sources.interests import InterestSearch
 from service.cascade.sources.popular import Popular
-from service.cascade.sources.similar import Similar
+from service.cascade.sources.similar import Personal, Similar
 from service.engine import Engine
 from service.features.store import ItemChange
 from tests.support.queries import a_query
@@ -127,3 +132,66 @@ def test_nearby_ignores_popularity(engine: Engine) -> None:
     cosine[[2, 7]] = -1
 
     assert rows.tolist() == np.argsort(-cosine)[:10].tolist()
+
+
+def personal(engine: Engine, weight: float) -> Personal:
+    """A scorer that orders pairs by the user's taste alone, or against it."""
+    first = np.zeros((len(FEATURES), 2), np.float32)
+    first[FEATURES.index("taste")] = (weight, -weight)
+    scorer = PairScorer(first, np.zeros(2, np.float32), np.array([1.0, -1.0], np.float32))
+    return Personal(scorer, engine.bundle.popularity, engine.bundle.item_vectors)
+
+
+def test_the_lists_are_pruned_by_what_suits_the_user(engine: Engine) -> None:
+    query = hydrated(engine, session=SESSION)
+    near = engine.bundle.neighbours
+    listed, triggers = np.unique(near.rows[[2, 6, 10]], return_counts=True)
+    able = (listed >= 0) & ~np.isin(listed, [2, 6, 7, 10])
+    listed, triggers = listed[able], triggers[able]
+    assert query.state.vector is not None
+    taste = engine.bundle.item_vectors[listed] @ query.state.vector
+    for weight in (2.0, -2.0):
+        source = Similar(near, engine.plan, engine.catalogue, 4, personal(engine, weight))
+        wanted = np.argsort(-(weight * taste + np.log(triggers)), kind="stable")[:4]
+        assert source.fetch(query).rows.tolist() == listed[wanted].tolist()
+
+
+def test_without_a_user_vector_or_pairs_the_lists_are_summed(engine: Engine) -> None:
+    near, catalogue = engine.bundle.neighbours, engine.catalogue
+    query = hydrated(engine, session=SESSION)
+    summed = Similar(near, engine.plan, catalogue, 9).fetch(query).rows.tolist()
+    lost = replace(query, state=replace(query.state, vector=None))
+    some = personal(engine, -50.0)
+    assert Similar(near, engine.plan, catalogue, 9, some).fetch(lost).rows.tolist() == summed
+    plan = replace(engine.plan, pair_events=0)
+    assert Similar(near, plan, catalogue, 9, some).fetch(query).rows.tolist() == summed
+    assert Similar(near, engine.plan, catalogue, 9, some).fetch(query).rows.tolist() != summed
+
+
+def with_factors(engine: Engine) -> Engine:
+    vectors = np.ascontiguousarray(engine.bundle.item_vectors[:, :-1])
+    factors = Factors(vectors, build_index(vectors, IndexSettings("flat"), 0), alpha=40.0, l2=1.0)
+    return Engine.build(replace(engine.bundle, factors=factors), NullObserver())
+
+
+def test_factors_find_what_is_near_the_events_and_may_return(engine: Engine) -> None:
+    after = with_factors(engine)
+    assert after.bundle.factors is not None
+    source = FactorSearch(after.bundle.factors, after.plan, after.catalogue, 6)
+    rows = source.fetch(hydrated(after, session=SESSION)).rows.tolist()
+    assert len(rows) == 6
+    assert not set(rows) & {2, 6, 10}
+    assert {row % 4 for row in rows} == {2}
+    assert len(source.fetch(hydrated(after))) == 0
+    rule = {"field": "year", "op": "<", "value": 1975}
+    ruled = source.fetch(hydrated(after, session=SESSION, filter=rule)).rows
+    assert 0 < len(ruled) <= 6
+    assert ruled.max() < 15
+
+
+def test_an_item_says_that_factors_proposed_it(engine: Engine) -> None:
+    after = with_factors(engine)
+    outcome = after.run(after.hydrate(Request(session=SESSION), None, Moment("r", NOW_MS)))
+    bit = outcome.source_names.index("factors")
+    assert (outcome.columns["sources"] >> bit & 1).any()
+    assert "factors" not in engine.cascades[Kind.RECOMMEND].source_names
