@@ -179,6 +179,16 @@ class Catalogue:
         self.layers.warm()
         _ = self.newest, self.changed, self.delta
 
+    def needs_room(self, item_id: ItemId, record: Mapping[str, Any]) -> bool:
+        """Whether one more item would differ from the bundle, were this its record.
+
+        What hides a known item is obeyed in any case, so it needs none.
+        """
+        row = int(self.rows_of([item_id])[0])
+        if self.overlay.records.get(row) is not None:
+            return False
+        return row < 0 or not (self._is_exported(row, record) or not record.get("available", True))
+
     def rows_of(self, item_ids: Sequence[ItemId]) -> Rows:
         """The row of each id [n]; -1 where it is unknown. Deleted items keep their row."""
         rows = self.exported.identifiers.rows_of(item_ids)

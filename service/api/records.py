@@ -5,28 +5,52 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from models.schema import Field, FieldKind
-from service.api.schemas import ItemIn, ItemPatch
-from service.errors import CallerError
+from pydantic import ValidationError
 
-RESERVED = ("title", "available", "created_at")
+from models.schema import Field, FieldKind
+from service.api.errors import path_of
+from service.api.schemas import ItemIn, ItemPatch, ItemWithId
+from service.cascade.query import ItemId
+from service.errors import CallerError
+from service.schedule import FROM, UNTIL
+
+RESERVED = ("title", "available", FROM, UNTIL, "created_at")
 
 
 def from_body(item: ItemIn, fields: Sequence[Field], path: str = "") -> dict[str, Any]:
     """The record of a whole item.
 
     Raises:
-        CallerError: an attribute has a reserved name, or does not fit the schema.
+        CallerError: an attribute has a reserved name or does not fit the schema, or the item ends before it
+            begins.
     """
     check_attributes(item.attributes, fields, path)
-    return _without_nulls(
-        {
-            **item.attributes,
-            "title": item.title,
-            "available": item.available,
-            "created_at": item.created_at,
-        }
-    )
+    own = item.model_dump(exclude={"attributes", "item_id"})
+    return _checked(_without_nulls({**item.attributes, **own}), path)
+
+
+def read_batch(
+    items: Sequence[Any], fields: Sequence[Field]
+) -> tuple[dict[int, tuple[ItemId, dict[str, Any]]], list[dict[str, Any]]]:
+    """Ids and records by place in the batch, and what is wrong with the others: `RefusedItemOut` bodies."""
+    good: dict[int, tuple[ItemId, dict[str, Any]]] = {}
+    refused = []
+    for index, raw in enumerate(items):
+        try:
+            item = ItemWithId.model_validate(raw)
+            good[index] = ItemId(item.item_id), from_body(item, fields, f"items[{index}].")
+        except ValidationError as error:
+            found = [(path_of(("items", index, *one["loc"])), one["msg"]) for one in error.errors()]
+            refused.append(refusal(index, _id_of(raw), found))
+        except CallerError as error:
+            refused.append(refusal(index, _id_of(raw), [(error.path, error.message)]))
+    return good, refused
+
+
+def refusal(index: int, item_id: str | None, errors: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The body of `service.api.schemas.RefusedItemOut`."""
+    listed = [{"path": path, "message": message} for path, message in errors]
+    return {"index": index, "item_id": item_id, "errors": listed}
 
 
 def merge(record: Mapping[str, Any], patch: ItemPatch, fields: Sequence[Field]) -> dict[str, Any]:
@@ -37,7 +61,7 @@ def merge(record: Mapping[str, Any], patch: ItemPatch, fields: Sequence[Field]) 
     """
     check_attributes(patch.attributes, fields)
     own = patch.model_dump(exclude_unset=True, exclude={"attributes"})
-    return _without_nulls({**record, **patch.attributes, **own})
+    return _checked(_without_nulls({**record, **patch.attributes, **own}))
 
 
 def to_body(item_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +71,8 @@ def to_body(item_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "title": record.get("title"),
         "attributes": {name: value for name, value in record.items() if name not in RESERVED},
         "available": record.get("available", True),
+        FROM: record.get(FROM),
+        UNTIL: record.get(UNTIL),
         "created_at": record.get("created_at"),
     }
 
@@ -80,6 +106,17 @@ _FITS: Mapping[FieldKind, Callable[[Any], bool]] = {
     FieldKind.TEXT: lambda value: isinstance(value, str),
     FieldKind.SET: lambda value: all(map(_is_label, value if isinstance(value, list) else [value])),
 }
+
+
+def _checked(record: dict[str, Any], path: str = "") -> dict[str, Any]:
+    if FROM in record and UNTIL in record and record[FROM] >= record[UNTIL]:
+        raise CallerError(f"{path}{UNTIL}", f"must be later than {FROM}")
+    return record
+
+
+def _id_of(raw: Any) -> str | None:
+    item_id = raw.get("item_id") if isinstance(raw, Mapping) else None
+    return item_id if isinstance(item_id, str) else None
 
 
 def _without_nulls(record: Mapping[str, Any]) -> dict[str, Any]:

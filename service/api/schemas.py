@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidation, StringConstraints
 from pydantic_core import PydanticCustomError
 
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
@@ -196,6 +196,8 @@ class ItemIn(Body):
     title: Annotated[str, StringConstraints(max_length=1000)] | None = None
     attributes: Attributes = {}
     available: bool = Field(True, description="False hides the item on every path.")
+    available_from: Moment | None = Field(None, description="Before, the item is hidden.")
+    available_until: Moment | None = Field(None, description="From then on, the item is hidden.")
     created_at: Moment | None = None
 
 
@@ -205,6 +207,8 @@ class ItemPatch(Body):
     title: Annotated[str, StringConstraints(max_length=1000)] | None = None
     attributes: Attributes = {}
     available: bool | None = None
+    available_from: Moment | None = None
+    available_until: Moment | None = None
     created_at: Moment | None = None
 
 
@@ -215,9 +219,9 @@ class ItemWithId(ItemIn):
 
 
 class ItemsIn(Body):
-    """`POST /v1/items`"""
+    """`POST /v1/items`; each item is checked by itself."""
 
-    items: list[ItemWithId] = Field(min_length=1, max_length=1000)
+    items: list[SkipValidation[ItemWithId]] = Field(min_length=1, max_length=1000)
 
 
 class ItemRecordOut(BaseModel):
@@ -227,13 +231,52 @@ class ItemRecordOut(BaseModel):
     title: str | None
     attributes: dict[str, Any]
     available: bool
+    available_from: int | None
+    available_until: int | None
     created_at: int | None
 
 
+class ErrorOut(BaseModel):
+    """One bad field."""
+
+    path: str
+    message: str
+
+
+class RefusedItemOut(BaseModel):
+    """An item that was not stored, by its place in the call; `item_id` where it has a usable one."""
+
+    index: int
+    item_id: str | None
+    errors: list[ErrorOut]
+
+
 class ItemsOut(BaseModel):
-    """How many items were stored."""
+    """How many items were stored, and which were not."""
 
     stored: int
+    rejected: list[RefusedItemOut]
+
+
+class LiveItemOut(ItemRecordOut):
+    """An item that was changed since the service began, and the number of that change."""
+
+    cursor: str
+
+
+class DeletedItemOut(BaseModel):
+    """An item that was deleted, and the number of that change."""
+
+    item_id: str
+    cursor: str
+
+
+class ItemChangesOut(BaseModel):
+    """Changes, oldest first; of an item that comes twice the later counts. `next` null: that was all."""
+
+    items: list[LiveItemOut]
+    deleted: list[DeletedItemOut]
+    next: str | None
 
 
 class UserIn(Body):
@@ -289,13 +332,6 @@ class ReadyOut(BaseModel):
     status: Literal["ready", "starting", "failed"]
     bundle_version: str | None = None
     checks: dict[str, str] = {}
-
-
-class ErrorOut(BaseModel):
-    """One bad field."""
-
-    path: str
-    message: str
 
 
 class ProblemOut(BaseModel):

@@ -70,21 +70,78 @@ def test_a_patch_changes_what_it_names(client: httpx.Client) -> None:
         "title": "A",
         "attributes": {"year": 2001},
         "available": True,
+        "available_from": None,
+        "available_until": None,
         "created_at": 5,
     }
     assert client.patch("/v1/items/nothing", json={"title": "B"}).status_code == 404
 
 
-def test_a_batch_is_stored_whole_or_not_at_all(client: httpx.Client) -> None:
+def test_of_a_batch_all_is_stored_but_what_is_wrong_and_that_is_named(client: httpx.Client) -> None:
     good = [{"item_id": f"batch-{n}", "attributes": {"year": 2300}} for n in range(20)]
-    bad = [{"item_id": "bad-1"}, {"item_id": "bad-2", "attributes": {"year": "soon"}}]
-    refused = client.post("/v1/items", json={"items": bad})
-    assert refused.status_code == 422
-    assert refused.json()["errors"][0]["path"] == "items[1].attributes.year"
+    bad: list[Any] = [
+        {"item_id": "bad-1", "attributes": {"year": "soon"}},
+        {"item_id": "bad-2", "attributes": {"genres": {"a": 1}}, "title": 5},
+        {"item_id": "bad\n3"},
+        {"title": "nameless"},
+        {"item_id": "bad-4", "colour": "red"},
+        {"item_id": "bad-5", "available_from": 20, "available_until": 10},
+        "bad-6",
+        None,
+    ]
+    mixed = [*good[:10], *bad, *good[10:]]
+    answer = client.post("/v1/items", json={"items": mixed}).json()
+    assert answer["stored"] == 20
+    told = {one["index"]: (one["item_id"], [e["path"] for e in one["errors"]]) for one in answer["rejected"]}
+    assert told == {
+        10: ("bad-1", ["items[10].attributes.year"]),
+        11: ("bad-2", ["items[11].title", "items[11].attributes.genres"]),
+        12: ("bad\n3", ["items[12].item_id"]),
+        13: (None, ["items[13].item_id"]),
+        14: ("bad-4", ["items[14].colour"]),
+        15: ("bad-5", ["items[15].available_until"]),
+        16: (None, ["items[16]"]),
+        17: (None, ["items[17]"]),
+    }
+    assert all(error["message"] for one in answer["rejected"] for error in one["errors"])
     assert client.get("/v1/items/bad-1").status_code == 404
-    assert client.post("/v1/items", json={"items": good}).json() == {"stored": 20}
     rule = {"field": "year", "op": "==", "value": 2300}
     assert len(ids(client.post("/v1/recommend", json={"filter": rule, "count": 50}))) == 20
+
+
+def test_a_wrong_type_names_the_field(client: httpx.Client) -> None:
+    refused = put(client, "wrong", attributes={"year": "soon"})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["path"] == "attributes.year"
+    window = {"available_from": 20, "available_until": 20}
+    assert put(client, "wrong", **window).json()["errors"][0]["path"] == "available_until"
+    put(client, "right", available_until=20)
+    late = client.patch("/v1/items/right", json={"available_from": 30})
+    assert late.json()["errors"][0]["path"] == "available_until"
+    assert client.get("/v1/items/wrong").status_code == 404
+
+
+def test_an_item_keeps_the_moment_of_its_creation(client: httpx.Client) -> None:
+    first = put(client, "aged", title="T").json()["created_at"]
+    assert first > 0
+    assert put(client, "aged", title="U").json()["created_at"] == first
+    client.post("/v1/items", json={"items": [{"item_id": "aged", "title": "V"}]})
+    assert client.get("/v1/items/aged").json()["created_at"] == first
+
+
+def test_all_changes_can_be_read_page_by_page(client: httpx.Client) -> None:
+    put(client, "listed", title="T", attributes={"year": 7})
+    put(client, "listed then gone")
+    client.delete("/v1/items/listed then gone")
+    after, items, deleted = "0", {}, set()
+    while after is not None:
+        page = client.get("/v1/items", params={"after": after, "count": 3}).json()
+        items |= {one["item_id"]: one for one in page["items"]}
+        deleted |= {one["item_id"] for one in page["deleted"]}
+        after = page["next"]
+    assert items["listed"]["attributes"] == {"year": 7}
+    assert "listed then gone" in deleted
+    assert client.get("/v1/items", params={"after": "x"}).status_code == 422
 
 
 @pytest.mark.parametrize("item", ["a/b", "a b", "日本", "..", "{x}"])

@@ -23,47 +23,8 @@ import pytest
 
 from tests.support.live_redis import Proxy
 from tests.support.live_service import ids, live_service
+from tests.support.processes import LIMIT_S, cascada, serving
 from tests.support.tiny_dataset import write_tiny_dataset
-
-CASCADA = [sys.executable, "-m", "service.command"]
-LIMIT_S = 30
-
-
-def environment(**variables: str) -> dict[str, str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("CASCADA_")}
-    return {**plain, "CASCADA_WARMUP_REQUESTS": "2", **variables}
-
-
-def cascada(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [*CASCADA, *map(str, words)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT_S, env=environment(**variables), check=False
-    )
-
-
-@contextmanager
-def serving(*words: str | Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process that says it is ready, and its URL."""
-    process = subprocess.Popen(
-        [*CASCADA, "serve", "--port", "0", *map(str, words)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(**variables),
-    )
-    assert process.stderr is not None
-    try:
-        url = ""
-        for line in process.stderr:
-            entry = json.loads(line)
-            url = entry.get("url", url)
-            if entry["message"] == "ready":
-                break
-        yield process, url
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
-
 
 def last_line(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr.strip().splitlines()[-1]
