@@ -17,7 +17,8 @@ from service.api.body_limit import BodyLimit
 from service.api.entrance import Entrance
 from service.api.errors import install_errors
 from service.api.keys import KeyGate
-from service.api.schemas import ProblemOut
+from service.api.schemas import ProblemOut, RecommendIn, SearchIn, SimilarIn
+from service.api.shortcut import Direct, Shortcut
 from service.errors import OperatorError
 from service.metrics import Metrics
 from service.parts import Parts
@@ -26,6 +27,13 @@ from service.startup import start
 from service.watch import Watch
 
 _log = logging.getLogger("cascada.app")
+
+DIRECTS = (
+    Direct("/v1/recommend", RecommendIn, recommend.recommend),
+    Direct("/v1/search", SearchIn, search.search),
+    Direct("/v1/similar", SimilarIn, similar.similar),
+)
+"""Paths whose calls need no framework; each is a documented route, too."""
 
 OnFailure = Callable[[BaseException], None]
 
@@ -49,6 +57,7 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
         app.include_router(resource.router)
     install_errors(app)
     # The last one added is the outermost.
+    app.add_middleware(Shortcut, directs=DIRECTS)
     batches = dict.fromkeys(("/v1/events", "/v1/items"), settings.max_batch_body_bytes)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, paths=batches)
     app.add_middleware(Door, admission=Admission(settings.permits, metrics))

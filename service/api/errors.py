@@ -134,6 +134,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    return http_problem(error)
+
+
+def http_problem(error: HTTPException) -> Response:
+    """The answer to what the framework or a middleware refuses."""
     code = _CODES.get(error.status_code, "http")
     return problem(error.status_code, code, str(error.detail), (), error.headers)
 

@@ -176,3 +176,23 @@ def test_a_service_whose_plan_ends_at_retrieval_runs_no_model_behind_it(
     assert not {f"item-{4 * n}" for n in range(2, 8)} & {item["item_id"] for item in body["items"]}
     assert not {item["item_id"] for item in page["items"]} & {item["item_id"] for item in body["items"]}
     assert body["degraded"] == []
+
+
+def test_a_call_gets_the_same_answer_by_its_route_as_by_the_shortcut(client: httpx.Client) -> None:
+    like(client, "two ways", "item-4", "item-8", "item-12")
+
+    def ask(kind: str, body: bytes) -> httpx.Response:
+        return client.post(
+            "/v1/recommend", content=body, headers={"content-type": kind, "x-request-id": "same"}
+        )
+
+    body = b'{"user_id": "two ways", "count": 7, "explain": true}'
+    short, long = (ask(kind, body) for kind in ("application/json", "application/vnd.api+json"))
+    assert long.headers["content-type"] == short.headers["content-type"]
+    assert [short.json()[part] for part in ("items", "next_cursor", "funnel")] == [
+        long.json()[part] for part in ("items", "next_cursor", "funnel")
+    ]
+    for bad in (b"", b"[]", b"{", b'{"count": 0}', b'{"unknown": 1}', b'{"count": NaN}', b'{"cursor": "x"}'):
+        short, long = (ask(kind, bad) for kind in ("application/json", "application/vnd.api+json"))
+        assert (short.status_code, short.json()) == (long.status_code, long.json())
+        assert short.status_code in (400, 422)
