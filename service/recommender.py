@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from service.cascade.hydrate import Moment
-from service.cascade.query import ItemId, Outcome, Query, Request
+from service.cascade.query import ItemId, Kind, Outcome, Query, Request
 from service.effects import SideEffects
 from service.engine import Engine
 from service.errors import ClientGone, NotReady
@@ -127,6 +127,7 @@ class Recommender:
                 item_ids=answered.item_ids,
                 pctr=pctr,
                 propensities=outcome.columns.get("propensity"),
+                query=query.text if query.kind is Kind.SEARCH else None,
             )
         )
 

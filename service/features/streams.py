@@ -5,7 +5,7 @@ An entry has two fields: `user_id` (empty = anonymous), by which a user can be e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from service.features.store import Event
 Floats = NDArray[np.float32]
 
 _PAGE = 1000
+LONGEST_QUERY = 500
+"""Characters of a search that are logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Impression:
     item_ids: Sequence[ItemId]
     pctr: Floats | None = None
     propensities: Floats | None = None
+    query: str | None = None
+    """The words of a search, its first `LONGEST_QUERY` characters."""
 
 
 class Streams:
@@ -79,6 +83,25 @@ class Streams:
             start = f"({page[-1][0].decode()}"
         return erased
 
+    async def entries(self, stream: str) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+        """Every entry of a log, oldest first: the user's id ("" = a stranger) and what was logged.
+
+        An entry that another version wrote in another form is passed over.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        start = "-"
+        while page := await self._page(stream, start):
+            for _, fields in page:
+                try:
+                    logged = orjson.loads(fields[b"json"])
+                except (KeyError, orjson.JSONDecodeError):
+                    continue
+                if isinstance(logged, dict):
+                    yield fields.get(b"user_id", b"").decode(), logged
+            start = f"({page[-1][0].decode()}"
+
     async def _page(self, stream: str, start: str) -> list[tuple[bytes, Mapping[bytes, bytes]]]:
         page: Any = await self._connection.write(
             self._connection.client.xrange(stream, start, "+", count=_PAGE)
@@ -93,7 +116,8 @@ def _event_fields(event: Event) -> dict[str, Any]:
 
 
 def _impression_fields(impression: Impression) -> dict[str, Any]:
-    return {
+    searched = {} if impression.query is None else {"query": impression.query[:LONGEST_QUERY]}
+    return searched | {
         "request_id": impression.request_id,
         "cascade": impression.cascade,
         "placement": impression.placement,
