@@ -7,11 +7,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from service.cascade.candidates import Candidates
 from service.cascade.hydrate import Moment
 from service.cascade.query import ItemId, Kind, Outcome, Query, Request
 from service.effects import SideEffects
 from service.engine import Engine
 from service.errors import ClientGone, NotReady
+from service.facets import Facets, check_facets, count_facets, counted_rows
 from service.features.store import FeatureStore, StoreUnavailable, UserRecord
 from service.features.streams import Impression
 from service.index_sampler import IndexSampler
@@ -40,6 +42,7 @@ class Answered:
     outcome: Outcome
     item_ids: list[ItemId]
     degraded: tuple[str, ...]
+    facets: Facets | None = None
 
 
 class Recommender:
@@ -90,9 +93,9 @@ class Recommender:
         # Read again after the wait: an item that was hidden meanwhile is hidden.
         engine = self.engine
         query = engine.hydrate(request, record, moment)
-        outcome = engine.run(query)
+        outcome, facets = _run(engine, request, query)
         item_ids = engine.catalogue.ids_of(outcome.rows)
-        answered = Answered(engine, request, query, outcome, item_ids, without + outcome.degraded)
+        answered = Answered(engine, request, query, outcome, item_ids, without + outcome.degraded, facets)
         self._leave(answered)
         return answered
 
@@ -130,6 +133,21 @@ class Recommender:
                 query=query.text if query.kind is Kind.SEARCH else None,
             )
         )
+
+
+def _run(engine: Engine, request: Request, query: Query) -> tuple[Outcome, Facets | None]:
+    """The outcome, and the counts that were asked for.
+
+    Raises:
+        CallerError: a facet is of no attribute that can be counted.
+    """
+    if not request.facets:
+        return engine.run(query), None
+    check_facets(request.facets, engine.bundle.schema.item_fields)
+    batches: dict[str, Candidates] = {}
+    outcome = engine.run(query, batches.__setitem__)
+    rows = counted_rows(query, batches["filter"], engine.plan.candidates)
+    return outcome, count_facets(request.facets, rows, engine.catalogue)
 
 
 def _left(moment: Moment) -> float | None:

@@ -25,6 +25,8 @@ def render(answered: Answered) -> dict[str, Any]:
         "next_cursor": answered.engine.next_cursor(answered.request, query, outcome),
         "degraded": list(answered.degraded),
     }
+    if answered.facets is not None:
+        body["facets"] = answered.facets
     if query.explain:
         body["timings_ms"] = {name: round(ms, 3) for name, ms in outcome.timings_ms.items()}
         body["funnel"] = _funnel(outcome)

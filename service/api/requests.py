@@ -15,7 +15,13 @@ def recommend_request(body: RecommendIn) -> Request:
 
 def search_request(body: SearchIn) -> Request:
     """A search as the cascade knows it."""
-    return Request(kind=Kind.SEARCH, text=body.query, **_list(body), **_personal(body))
+    return Request(
+        kind=Kind.SEARCH,
+        text=body.query,
+        facets=tuple(dict.fromkeys(body.facets)),
+        **_list(body),
+        **_personal(body),
+    )
 
 
 def similar_request(body: SimilarIn) -> Request:

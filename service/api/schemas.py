@@ -104,6 +104,12 @@ class SearchIn(RecommendIn):
     """`POST /v1/search`"""
 
     query: Annotated[str, StringConstraints(max_length=_TEXT)]
+    facets: list[Name] = Field(
+        [],
+        max_length=8,
+        description="Categories and sets whose values are counted over the items that have a word of the "
+        "query and pass the filters, at most as many as the plan has candidates.",
+    )
 
 
 class SimilarIn(ListIn):
@@ -142,6 +148,13 @@ class ItemOut(BaseModel):
     explain: dict[str, Any] | None = None
 
 
+class FacetOut(BaseModel):
+    """A value of an attribute, and how many of the items that were found have it."""
+
+    value: str
+    count: int
+
+
 class ListOut(BaseModel):
     """A list, what it was made with, and what had to be left out."""
 
@@ -150,6 +163,9 @@ class ListOut(BaseModel):
     items: list[ItemOut]
     next_cursor: str | None = None
     degraded: list[str]
+    facets: dict[str, list[FacetOut]] | None = Field(
+        None, description="The most frequent values of each attribute that was asked for."
+    )
     timings_ms: dict[str, float] | None = Field(None, description="Per stage, when `explain` was asked.")
     funnel: dict[str, int] | None = Field(
         None, description="How many candidates ended where, when `explain` was asked."

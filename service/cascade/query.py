@@ -65,6 +65,8 @@ class Request:
     diversity: float | None = None
     cursor: str | None = None
     explain: bool = False
+    facets: Sequence[str] = ()
+    """Attributes whose values are counted over what a search chose from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ FIELDS: dict[str, dict[str, list[Any]]] = {
         "deadline_ms": [None],
         "explain": [True],
     },
-    "/v1/search": {"query": ["", "x", "a\x00b", "a\nb", "x" * 300]},
+    "/v1/search": {"query": ["", "x", "a\x00b", "a\nb", "x" * 300], "facets": [[]]},
     "/v1/similar": {"item_id": []},
 }
 REQUIRED: dict[str, dict[str, Any]] = {

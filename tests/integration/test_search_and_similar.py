@@ -107,3 +107,46 @@ def test_similar_to_nothing_is_404(client: httpx.Client) -> None:
 def test_similar_obeys_the_filter(client: httpx.Client) -> None:
     rule = {"field": "studio", "op": "exists", "value": False}
     assert all(row_of(item) % 3 == 0 for item in ids(similar(client, "item-6", filter=rule)))
+
+
+def facets(client: httpx.Client, query: str, **body: Any) -> dict[str, list[tuple[str, int]]]:
+    answer = search(client, query, **body)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["facets"]
+    return {name: [(each["value"], each["count"]) for each in values] for name, values in found.items()}
+
+
+def test_facets_count_what_the_search_found(client: httpx.Client) -> None:
+    # Item 7 is hidden; every tenth item is a classic, every third has no studio.
+    westerns = [row for row in range(120) if row % 4 == 3 and row != 7]
+    found = facets(client, "western", count=1, facets=["genres", "studio"])
+    assert found["genres"] == [("western", len(westerns))]
+    assert found["studio"] == [("north", sum(row % 3 > 0 for row in westerns))]
+    assert "facets" not in search(client, "western").json()
+
+
+def test_facets_obey_filters_and_stay_over_pages(client: httpx.Client) -> None:
+    rule = {"field": "year", "op": "<", "value": 1990}
+    first = search(client, "comedy", count=4, filter=rule, facets=["genres"])
+    body = {"count": 4, "filter": rule, "facets": ["genres"]}
+    second = search(client, "comedy", cursor=first.json()["next_cursor"], **body)
+    counts = {each["value"]: each["count"] for each in first.json()["facets"]["genres"]}
+    assert counts == {"comedy": 15, "classic": 3}
+    assert second.json()["facets"] == first.json()["facets"]
+
+
+def test_facets_know_live_items(client: httpx.Client) -> None:
+    record = {"title": "quokka", "attributes": {"genres": ["drama", "brand new"]}}
+    assert client.put("/v1/items/live-quokka", json=record).status_code == 200
+    assert facets(client, "quokka", facets=["genres"])["genres"] == [("brand new", 1), ("drama", 1)]
+
+
+def test_facets_of_a_recommendation(client: httpx.Client) -> None:
+    assert facets(client, "", facets=["genres"])["genres"]
+
+
+@pytest.mark.parametrize("name", ["year", "title", "nothing"])
+def test_a_facet_that_cannot_be_counted_is_named(client: httpx.Client, name: str) -> None:
+    answer = search(client, "western", facets=["genres", name])
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"] == "facets[1]"
