@@ -33,12 +33,14 @@ async def list_changes(
 ) -> JsonResponse:
     """What differs from the data that the service began with, page by page: every live and deleted item."""
     changes = await parts.store.item_changes(after, count)
+    following = changes[-1].cursor if len(changes) == count else None
+    changes = list({change.item_id: change for change in changes}.values())
     live = [(change, change.record) for change in changes if change.record is not None]
     gone = [change for change in changes if change.record is None]
     content = {
         "items": [to_body(one.item_id, record) | {"cursor": one.cursor} for one, record in live],
         "deleted": [{"item_id": one.item_id, "cursor": one.cursor} for one in gone],
-        "next": changes[-1].cursor if len(changes) == count else None,
+        "next": following,
     }
     return JsonResponse(content)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from retrieval.clusters import fit_clusters
-from retrieval.index import KINDS, IndexSettings, VectorIndex, build_index, open_index
+from retrieval.index import KINDS, IndexSettings, VectorIndex, build_index, check_finite, open_index
+from retrieval.scan import Scan
 from tests.contracts.vector_index import VectorIndexSuite, planted
 
 
@@ -22,6 +23,17 @@ class FaissSuite(VectorIndexSuite):
 
 class TestFlat(FaissSuite):
     settings = IndexSettings("flat")
+
+
+class TestScan(FaissSuite):
+    """Vectors that are searched as they are; of a row whose vector is not finite nobody asks the builder."""
+
+    settings = IndexSettings("flat")
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, names: list[str] | None = None) -> VectorIndex:
+        check_finite(vectors, names)
+        return Scan(vectors)
 
 
 class TestInvertedLists(FaissSuite):

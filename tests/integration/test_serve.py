@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from tests.support.live_redis import Proxy
 from tests.support.live_service import ids, live_service
 from tests.support.processes import LIMIT_S, cascada, serving
 from tests.support.tiny_dataset import write_tiny_dataset
+
 
 def last_line(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr.strip().splitlines()[-1]
