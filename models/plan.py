@@ -28,6 +28,7 @@ class Plan:
             "similar": 0.4,
             "factors": 0.5,
             "popular": 0.1,
+            "trending": 0.1,
             "fresh": 0.02,
         }
     )

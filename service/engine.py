@@ -17,6 +17,7 @@ from service.catalogue import Catalogue
 from service.features.store import ItemChange, UserRecord
 from service.interest_names import InterestNames
 from service.overlay import CAPACITY
+from service.trends import Trends
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Engine:
     observer: Observer
     names: InterestNames
     cursors: Cursors = field(default_factory=Cursors)
+    trends: Trends = field(default_factory=Trends)
 
     @classmethod
     def build(
@@ -43,6 +45,7 @@ class Engine:
         plan: Plan | None = None,
         cursors: Cursors | None = None,
         capacity: int = CAPACITY,
+        trends: Trends | None = None,
     ) -> Engine:
         """The engine of a bundle as it was exported; `plan` overrides the bundle's own.
 
@@ -50,9 +53,10 @@ class Engine:
         """
         catalogue = Catalogue.of(bundle, capacity)
         plan = plan or bundle.plan
-        cascades = assemble(plan, bundle, catalogue, observer)
+        trends = trends or Trends()
+        cascades = assemble(plan, bundle, catalogue, observer, trends.at)
         names = InterestNames(bundle.interest_labels, catalogue)
-        return cls(bundle, catalogue, plan, cascades, observer, names, cursors or Cursors())
+        return cls(bundle, catalogue, plan, cascades, observer, names, cursors or Cursors(), trends)
 
     def with_changes(self, changes: Sequence[ItemChange], now_ms: int) -> Engine:
         """The engine after live catalogue changes, oldest first."""
@@ -72,7 +76,7 @@ class Engine:
         return replace(
             self,
             catalogue=catalogue,
-            cascades=assemble(self.plan, self.bundle, catalogue, self.observer),
+            cascades=assemble(self.plan, self.bundle, catalogue, self.observer, self.trends.at),
             names=InterestNames(self.bundle.interest_labels, catalogue),
         )
 

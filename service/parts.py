@@ -14,6 +14,7 @@ from service.index_sampler import IndexSampler
 from service.metrics import Metrics
 from service.recommender import Recommender
 from service.settings import Settings
+from service.trends import TrendFollower, Trends
 from service.upkeep import Upkeep
 
 
@@ -30,6 +31,8 @@ class Parts:
     recommender: Recommender
     follower: Follower
     upkeep: Upkeep
+    trends: Trends
+    trend_follower: TrendFollower
     watchdog: Background
 
     @classmethod
@@ -42,13 +45,28 @@ class Parts:
         recommender = Recommender(store, effects, metrics, sampler)
         follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)
         upkeep = Upkeep(recommender, follower.lock, settings.follow_interval_ms / 1000)
-        watchdog = Background("watchdog")
+        trends = Trends()
+        trend_follower = TrendFollower(
+            store.trends, lambda: recommender.placements, trends, settings.trend_interval_ms / 1000
+        )
         return cls(
-            settings, metrics, server, store, effects, sampler, recommender, follower, upkeep, watchdog
+            settings=settings,
+            metrics=metrics,
+            server=server,
+            store=store,
+            effects=effects,
+            sampler=sampler,
+            recommender=recommender,
+            follower=follower,
+            upkeep=upkeep,
+            trends=trends,
+            trend_follower=trend_follower,
+            watchdog=Background("watchdog"),
         )
 
     async def stop(self) -> None:
         """Finish what is queued, then release everything."""
+        await self.trend_follower.stop()
         await self.upkeep.stop()
         await self.follower.stop()
         await self.sampler.stop()
@@ -75,6 +93,7 @@ def _limits(settings: Settings) -> RedisLimits:
         history=settings.history_limit,
         event_id_ttl_s=round(settings.event_id_hours * 3600),
         exposures=settings.exposure_limit,
+        trend_half_life_s=settings.trend_half_life_hours * 3600,
         item_log=settings.item_log_limit,
         event_log=settings.event_log_limit,
         impression_log=settings.impression_log_limit,

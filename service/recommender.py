@@ -68,6 +68,11 @@ class Recommender:
             raise NotReady("the bundle is still being opened and warmed up")
         return self._engine
 
+    @property
+    def placements(self) -> tuple[str, ...]:
+        """Those of the bundle in use; none before one is."""
+        return () if self._engine is None else self._engine.bundle.schema.placements
+
     def use(self, engine: Engine) -> None:
         """Serve with this engine from the next request on."""
         self._engine = engine

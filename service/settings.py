@@ -69,6 +69,11 @@ class Settings(BaseSettings):
     event_log_limit: int = Field(100_000, ge=0, description="Entries kept in the stream of accepted events.")
     impression_log_limit: int = Field(100_000, ge=0, description="Entries kept in the stream of answers.")
 
+    trend_half_life_hours: float = Field(
+        168, ge=0.01, description="Time in which an event's weight in the trend of its placement halves."
+    )
+    trend_interval_ms: float = Field(1000, gt=0, description="Pause between two readings of the trends.")
+
     permits: int = Field(64, ge=1, description="Calls in progress at once; more are refused with 503.")
     deadline_ms: int = Field(1000, ge=1, le=60_000, description="Time for an answer if the call names none.")
     side_effect_queue: int = Field(

@@ -21,6 +21,7 @@ from service.engine import Engine
 from service.features.store import StoreUnavailable
 from service.parts import Parts
 from service.settings import Settings
+from service.trends import Trends
 
 _ATTEMPTS = 3
 _log = logging.getLogger("cascada.startup")
@@ -38,12 +39,13 @@ async def start(parts: Parts) -> None:
         parts.watchdog.start(parts.server.keep_running())
     parts.effects.start()
     parts.sampler.start()
-    engine = await asyncio.to_thread(open_engine, parts.settings, parts.metrics)
+    engine = await asyncio.to_thread(open_engine, parts.settings, parts.metrics, parts.trends)
     engine = await _advance(parts, engine)
     await asyncio.to_thread(warm_up, engine, parts.settings.warmup_requests)
     parts.recommender.use(engine)
     parts.follower.start()
     parts.upkeep.start()
+    parts.trend_follower.start()
     manifest = engine.bundle.manifest
     parts.metrics.on_bundle(manifest.version, manifest.schema_hash, manifest.created)
     parts.metrics.ready.set(1)
@@ -63,7 +65,7 @@ async def _advance(parts: Parts, engine: Engine) -> Engine:
     return engine
 
 
-def open_engine(settings: Settings, observer: Observer) -> Engine:
+def open_engine(settings: Settings, observer: Observer, trends: Trends | None = None) -> Engine:
     """Open the bundle that the settings name and assemble its cascades.
 
     Raises:
@@ -74,7 +76,9 @@ def open_engine(settings: Settings, observer: Observer) -> Engine:
     plan = Plan.from_json({**bundle.plan.to_json(), **settings.plan})
     key = settings.cursor_key.get_secret_value().encode()
     cursors = Cursors(key)
-    return Engine.build(bundle, observer, plan=plan, cursors=cursors, capacity=settings.live_item_limit)
+    return Engine.build(
+        bundle, observer, plan=plan, cursors=cursors, capacity=settings.live_item_limit, trends=trends
+    )
 
 
 def warm_up(engine: Engine, count: int) -> None:

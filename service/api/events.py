@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter
 
 from service.api.context import CallOf, PartsOf, now_ms
@@ -23,13 +25,14 @@ async def add_events(body: EventsIn, call: CallOf, parts: PartsOf) -> JsonRespon
     An item that the catalogue does not know is accepted: it may be announced a moment later.
     """
     now = now_ms()
+    placements = parts.recommender.placements
     rejected, events = [], []
     for index, event in enumerate(body.events):
         if event.timestamp is not None and event.timestamp > now + FUTURE_MS:
             reason = f"timestamp is more than {FUTURE_MS // 60_000} minutes in the future"
             rejected.append({"index": index, "reason": reason})
         else:
-            events.append(_event(event, now))
+            events.append(_event(event, now, placements))
     stored = await parts.store.append(events)
     accepted = sum(stored)
     counts = {"accepted": accepted, "duplicate": len(events) - accepted, "rejected": len(rejected)}
@@ -44,7 +47,7 @@ async def add_events(body: EventsIn, call: CallOf, parts: PartsOf) -> JsonRespon
     return JsonResponse(content, 202)
 
 
-def _event(event: EventIn, now: int) -> Event:
+def _event(event: EventIn, now: int, placements: Sequence[str]) -> Event:
     return Event(
         user_id=UserId(event.user_id),
         item_id=ItemId(event.item_id),
@@ -53,4 +56,10 @@ def _event(event: EventIn, now: int) -> Event:
         event_id=event.event_id,
         value=event.value,
         request_id=event.request_id,
+        placement=_placement(event.placement, placements),
     )
+
+
+def _placement(name: str, placements: Sequence[str]) -> str | None:
+    """As for requests: one that the bundle does not know is its first, so that callers cannot add keys."""
+    return name if name in placements else next(iter(placements), None)

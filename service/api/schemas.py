@@ -182,6 +182,7 @@ class EventIn(Body):
     timestamp: Moment | None = None
     value: float | None = None
     request_id: Id | None = Field(None, description="Of the answer that led to it.")
+    placement: Name = Field("default", description="Where it happened: it counts for the trend there.")
 
 
 class EventsIn(Body):

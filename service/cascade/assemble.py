@@ -47,6 +47,7 @@ from service.cascade.sources.interests import InterestSearch
 from service.cascade.sources.lexical import Lexical
 from service.cascade.sources.popular import Popular
 from service.cascade.sources.similar import Personal, Similar
+from service.cascade.sources.trending import Trending, TrendsAt
 from service.cascade.stages import Filter, Hydrator, Scorer, Selector, Source
 from service.catalogue import Catalogue
 from service.errors import OperatorError
@@ -55,13 +56,21 @@ SIMILAR_PERSONAL = 0.1
 """Weight of the user's own order in a similar list; a perfect likeness counts 1."""
 
 
-def assemble(plan: Plan, bundle: Bundle, catalogue: Catalogue, observer: Observer) -> Mapping[Kind, Cascade]:
+def assemble(
+    plan: Plan,
+    bundle: Bundle,
+    catalogue: Catalogue,
+    observer: Observer,
+    trends_at: TrendsAt | None = None,
+) -> Mapping[Kind, Cascade]:
     """The cascades of every kind over one bundle and one snapshot of its catalogue.
+
+    Without `trends_at` nothing trends.
 
     Raises:
         OperatorError: the plan has a quota for a source that does not exist.
     """
-    parts = _Parts(plan, bundle, catalogue, observer)
+    parts = _Parts(plan, bundle, catalogue, observer, trends_at)
     return {
         Kind.RECOMMEND: recommend(parts),
         Kind.SEARCH: search(parts),
@@ -184,6 +193,7 @@ class _Parts:
     bundle: Bundle
     catalogue: Catalogue
     observer: Observer
+    trends_at: TrendsAt | None = None
 
     def hydrators(self) -> tuple[Hydrator, ...]:
         tower = UserTower(self.bundle.user_tower, self.catalogue.items)
@@ -197,12 +207,13 @@ class _Parts:
         near = self.bundle.neighbours
         every: tuple[Source, ...] = (
             Popular(self.catalogue, self._size("popular")),
+            *self._trending(),
             Fresh(self.catalogue, self._size("fresh")),
             Similar(near, self.plan, self.catalogue, self._size("similar"), self._personal()),
             *self._factors(),
             InterestSearch(self.bundle.index, self.catalogue, self._size("interests")),
         )
-        known = {FactorSearch.name, *(source.name for source in every)}
+        known = {FactorSearch.name, Trending.name, *(source.name for source in every)}
         if unknown := sorted(set(self.plan.quotas) - known):
             raise OperatorError(f"plan.quotas: there is no source {unknown[0]!r}")
         return tuple(source for source in every if self._size(source.name) > 0)
@@ -214,6 +225,12 @@ class _Parts:
         if bundle.query_tower is None:
             return (lexical,)
         return (lexical, Dense(bundle.query_tower, bundle.index, self.catalogue, plan.candidates))
+
+    def _trending(self) -> tuple[Source, ...]:
+        if self.trends_at is None:
+            return ()
+        placements = self.bundle.schema.placements
+        return (Trending(self.trends_at, self.catalogue, placements, self._size("trending")),)
 
     def _personal(self) -> Personal | None:
         bundle = self.bundle

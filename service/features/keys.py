@@ -14,12 +14,16 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:{items}:records` | hash item_id -> JSON | whole record, or `null` = deleted |
 | `P:1:{items}:order` | sorted set | item_id, by the number of its newest change (microseconds, growing) |
 | `P:1:{items}:changes` | stream, capped | `item`, `json`; an entry's id is the change's number and `-0` |
+| `P:1:trend:{placement}:S` | sorted set, bounded, expires | item_id, by log2 of its events, decayed |
 | `P:1:log:events` | stream, capped | the events that came in, whole |
 | `P:1:log:impressions` | stream, capped | what was answered, with propensities |
 
 Item changes are announced on the stream, which wakes whoever waits. The sorted set is the same log
 compacted, never more than one entry per item: a reader that is new, or was away for longer than the stream
 remembers, starts from there and goes on with the stream, for the numbers are the same.
+A trend's events halve every S seconds. It looks forward: an event at time t adds 2^(t/S), and the logarithm
+of the sum is kept, so that nothing has to be decayed and no number grows large; at the moment now the count
+is 2^(score - now/S).
 US is the unit separator (0x1F), which no id can contain; in a user's tag the characters `{ } %` are
 percent-escaped.
 """
@@ -70,6 +74,10 @@ class Keys:
     def exposures(self, user_id: UserId) -> str:
         """What a user was shown."""
         return self._user(user_id, "exposures")
+
+    def trend(self, placement: str, half_life_s: float) -> str:
+        """Decayed event counts of a placement."""
+        return f"{self.prefix}:{VERSION}:trend:{{{placement.translate(_ESCAPES)}}}:{half_life_s:g}"
 
     @property
     def item_records(self) -> str:

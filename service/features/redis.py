@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -23,10 +25,12 @@ from service.features.keys import (
     unpack_object,
     unpack_preferences,
 )
-from service.features.store import Event, ItemChange, Preference, UserRecord
+from service.features.store import Event, ItemChange, Preference, StoreUnavailable, Trend, UserRecord
 from service.features.streams import Impression, Streams
 
 _USERS_PER_ROUND = 256
+_TREND_HALF_LIVES = 20
+"""A trend without any event for so long is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class RedisLimits:
     preferences: int = 50
     exposures: int = 200
     exposure_ttl_s: int = 30 * 24 * 3600
+    trend_half_life_s: float = 7 * 24 * 3600
+    trend_items: int = 10_000
     item_log: int = 10_000
     event_log: int = 100_000
     impression_log: int = 100_000
@@ -110,7 +116,38 @@ class RedisStore:
             for (_, indices), answer in zip(part, answers, strict=True):
                 for index, fresh in zip(indices, answer, strict=True):
                     stored[index] = bool(fresh)
+        # The events are stored: a trend that misses some must not make the caller send them again.
+        with suppress(StoreUnavailable):
+            await self._add_trends([one for one, fresh in zip(events, stored, strict=True) if fresh])
         return stored
+
+    async def trends(self, placements: Sequence[str], limit: int, now_ms: int) -> Mapping[str, Trend]:
+        """At each placement the `limit` items of most events, decayed until `now_ms`, best first."""
+        half_life_s = self._limits.trend_half_life_s
+        pipeline = self._redis.pipeline()
+        for placement in placements:
+            pipeline.zrevrange(self._keys.trend(placement, half_life_s), 0, limit - 1, withscores=True)
+        found = await self._redis.write(pipeline.execute())
+        now = now_ms / 1000 / half_life_s
+        return {
+            placement: Trend(
+                [item.decode() for item, _ in items],
+                # An event from a clock ahead of ours counts a little more than one.
+                [math.exp2(min(score - now, 60.0)) for _, score in items],
+            )
+            for placement, items in zip(placements, found, strict=True)
+        }
+
+    async def _add_trends(self, events: Sequence[Event]) -> None:
+        half_life_s = self._limits.trend_half_life_s
+        ttl_s = math.ceil(_TREND_HALF_LIVES * half_life_s)
+        by_placement: dict[str, list[Any]] = {}
+        for event in events:
+            if event.placement is not None:
+                arguments = by_placement.setdefault(event.placement, [self._limits.trend_items, ttl_s])
+                arguments += [event.item_id, repr(event.timestamp_ms / 1000 / half_life_s)]
+        calls = [([self._keys.trend(name, half_life_s)], each) for name, each in by_placement.items()]
+        await self._redis.scripts(scripts.ADD_TREND, calls)
 
     async def put_user(self, user_id: UserId, attributes: Mapping[str, Any]) -> None:
         """Replace a user's attributes."""

@@ -126,6 +126,24 @@ return #ARGV
 """)
 """Adds entries to a log: one command for many."""
 
+ADD_TREND = Script("""
+-- KEYS trend; ARGV number to keep, ttl in s, then per event: item, time over half-life
+for i = 3, #ARGV, 2 do
+  local score = tonumber(ARGV[i + 1])
+  local stored = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if stored then
+    local old = tonumber(stored)
+    local high, low = math.max(old, score), math.min(old, score)
+    score = high + math.log(1 + 2 ^ (low - high)) / math.log(2)
+  end
+  redis.call('ZADD', KEYS[1], string.format('%.17g', score), ARGV[i])
+end
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -ARGV[1] - 1)
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return #ARGV
+""")
+"""Adds events to the decayed counts of one placement; the items with the least are forgotten."""
+
 ADD_EXPOSURES = Script("""
 -- KEYS exposures; ARGV number to keep, ttl in s, then lines, oldest first
 for i = 3, #ARGV do redis.call('LPUSH', KEYS[1], ARGV[i]) end

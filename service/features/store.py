@@ -21,6 +21,16 @@ class Event:
     event_id: str | None = None
     value: float | None = None
     request_id: str | None = None
+    placement: str | None = None
+    """At which placement of the bundle it counts for the trend; None = at none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """Items by falling decayed event count; equally long."""
+
+    item_ids: Sequence[str] = ()
+    counts: Sequence[float] = ()
 
 
 class PreferenceKind(StrEnum):
