@@ -131,18 +131,8 @@ class Funnel:
         return union[~np.isin(union, user.history)].astype(np.int32)
 
     def learn_pairs(self, requests: Requests, seed: int) -> PairScorer | None:
-        """Train the scorer of pairs on what these tables propose; None where the plan wants none."""
-        if self.plan.pair_events == 0:
-            return None
-        if len(requests) > PAIR_REQUESTS:
-            requests = requests.at(np.linspace(0, len(requests) - 1, PAIR_REQUESTS).astype(np.int64))
-        vectors = self.towers.user_vectors(self.features.batch(requests))
-
-        def pairs_for(r: int) -> Pairs:
-            history = self.features.timeline.item[int(requests.begin[r]) : int(requests.end[r])]
-            return self._pairs(history, int(requests.placement[r]), vectors[r])
-
-        return train_pairs(pairs_for, requests.target, seed)
+        """See the function of this name."""
+        return learn_pairs(self.features, self.towers, self.space, self.tables, self.plan, requests, seed)
 
     def _pairs(self, history: Rows, placement: int, vector: Floats) -> Pairs:
         newest = history[::-1][: self.plan.pair_events]
@@ -194,6 +184,31 @@ class Funnel:
     def _recent(self, history: Rows) -> tuple[Rows, Floats]:
         newest = history[::-1][: self.plan.similar_events]
         return newest, (self.plan.similar_decay ** np.arange(len(newest))).astype(np.float32)
+
+
+def learn_pairs(
+    features: Features,
+    towers: Towers,
+    space: Space,
+    tables: Tables,
+    plan: Plan,
+    requests: Requests,
+    seed: int,
+) -> PairScorer | None:
+    """Train the scorer of pairs on what the tables propose to requests; None where the plan wants none."""
+    if plan.pair_events == 0:
+        return None
+    if len(requests) > PAIR_REQUESTS:
+        requests = requests.at(np.linspace(0, len(requests) - 1, PAIR_REQUESTS).astype(np.int64))
+    vectors = towers.user_vectors(features.batch(requests))
+
+    def pairs_for(r: int) -> Pairs:
+        history = features.timeline.item[int(requests.begin[r]) : int(requests.end[r])]
+        popularity = tables.popularity[requests.placement[r]]
+        newest = history[::-1][: plan.pair_events]
+        return pairs_of(tables.neighbours, newest, popularity, space.vectors, vectors[r])
+
+    return train_pairs(pairs_for, requests.target, seed)
 
 
 def snapshot_of(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.studies import knn_embed, towers
+from models.studies import knn_embed, sources, towers
+from service.replay.source_tables import tell_sources
 from service.replay.study_tables import Found, tell_knn_embed, tell_towers
 
 
@@ -21,4 +22,5 @@ class Study:
 STUDIES: Mapping[str, Study] = {
     "tower": Study(towers.study, tell_towers),
     "knn-embed": Study(knn_embed.study, tell_knn_embed),
+    "sources": Study(sources.study, tell_sources),
 }
