@@ -90,8 +90,8 @@ def _write_items(folder: Path, world: World) -> None:
     )
     np.save(folder / artifacts.ITEM_AVAILABLE, np.ones(len(world), bool))
     np.save(folder / artifacts.ITEM_VECTORS, np.asarray(world.vectors))
-    np.save(folder / artifacts.PRERANK_VECTORS, directions)
-    np.save(folder / artifacts.RANK_VECTORS, directions)
+    np.save(folder / artifacts.PRERANK_VECTORS, artifacts.half(directions))
+    np.save(folder / artifacts.RANK_VECTORS, artifacts.half(directions))
     np.save(folder / artifacts.POPULARITY, np.asarray(world.popularity)[None])
     build_lexical(folder / artifacts.LEXICAL, _column(records, "title"), _column(records, "department"))
 

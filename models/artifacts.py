@@ -33,7 +33,9 @@ ITEM_AVAILABLE = "item_available.npy"
 ITEM_VECTORS = "item_vectors.npy"
 """[m, d + 1] float32: unit vector, then the item's bias; the query's last component is the bias weight."""
 PRERANK_VECTORS = "prerank_vectors.npy"
+"""[m, dp] float16, read as float32: pages of these tables are most of what a worker holds."""
 RANK_VECTORS = "rank_vectors.npy"
+"""[m, dr] float16, read as float32."""
 POPULARITY = "popularity.npy"
 """[placements, m] float32: decayed event counts."""
 CENTROIDS = "centroids.npy"
@@ -202,6 +204,21 @@ def verify(folder: Path) -> Manifest:
     return manifest
 
 
+def half(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """Vectors rounded to 11 bits each, in half the memory.
+
+    Raises:
+        ValueError: a component is not finite, or too large for half precision (65,504).
+    """
+    with np.errstate(over="ignore"):
+        halves = vectors.astype(np.float16)
+    if not np.isfinite(halves).all():
+        raise ValueError(
+            "a component of a vector table is not finite or beyond 65,504, the most that it can hold"
+        )
+    return halves
+
+
 def write_strings(folder: Path, stem: str, values: list[str]) -> None:
     """Write a string column as one UTF-8 blob and n + 1 offsets, so that it can be memory-mapped."""
     encoded = [value.encode() for value in values]
@@ -215,13 +232,15 @@ class StringColumn:
     """A read-only column of n strings over a memory-mapped blob."""
 
     def __init__(self, blob: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        self.arrays = (blob, offsets)
+        """The bytes of all strings, and where each begins and the last ends."""
         self._blob = memoryview(blob)  # type: ignore[arg-type]
         self._offsets = offsets
 
     @classmethod
     def open(cls, folder: Path, stem: str) -> StringColumn:
         """Map the column `stem` of a bundle folder."""
-        offsets = np.load(folder / f"{stem}.offsets.npy")
+        offsets = np.asarray(np.load(folder / f"{stem}.offsets.npy", mmap_mode="r"))
         blob = np.load(folder / f"{stem}.blob.npy", mmap_mode="r")
         return cls(blob, offsets)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,8 +50,8 @@ class Bundle:
     created: NDArray[np.int64]
     available: NDArray[np.bool_]
     item_vectors: Floats
-    prerank_vectors: Floats
-    rank_vectors: Floats
+    prerank_vectors: NDArray[np.floating[Any]]
+    rank_vectors: NDArray[np.floating[Any]]
     popularity: Floats
     centroids: Floats
     assignment: Rows
@@ -71,6 +72,9 @@ class Bundle:
     """None in a bundle that searches by words alone."""
     calibrator: Calibrator
     _interest_models: dict[str, InterestModel] = field(default_factory=dict, repr=False, compare=False)
+    _by_plan: deque[tuple[Plan, InterestModel]] = field(
+        default_factory=lambda: deque(maxlen=4), repr=False, compare=False
+    )
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True, threads: int = 1) -> Bundle:
@@ -146,11 +150,16 @@ class Bundle:
 
     def interest_model(self, plan: Plan) -> InterestModel:
         """The interest model under a plan, made once per plan: it copies the snapshot's directions."""
+        # Each change of the catalogue assembles the cascades anew, under the very same plan.
+        for known, model in self._by_plan:
+            if known is plan:
+                return model
         key = json.dumps(plan.to_json(), sort_keys=True)
         if key not in self._interest_models:
             self._interest_models[key] = InterestModel(
                 self.item_vectors, self.centroids, self.assignment, self.snapshot, plan
             )
+        self._by_plan.append((plan, self._interest_models[key]))
         return self._interest_models[key]
 
     def encode_items(self, records: Sequence[Mapping[str, Any]]) -> NewVectors:

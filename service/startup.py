@@ -20,6 +20,7 @@ from service.cascade.query import ItemId, Kind, Request, SessionEvent
 from service.engine import Engine
 from service.features.store import StoreUnavailable
 from service.parts import Parts
+from service.residency import release, release_freed
 from service.settings import Settings
 from service.trends import Trends
 
@@ -42,6 +43,7 @@ async def start(parts: Parts) -> None:
     engine = await asyncio.to_thread(open_engine, parts.settings, parts.metrics, parts.trends)
     engine = await _advance(parts, engine)
     await asyncio.to_thread(warm_up, engine, parts.settings.warmup_requests)
+    _tidy(engine.bundle)
     parts.recommender.use(engine)
     parts.follower.start()
     parts.upkeep.start()
@@ -79,6 +81,13 @@ def open_engine(settings: Settings, observer: Observer, trends: Trends | None = 
     return Engine.build(
         bundle, observer, plan=plan, cursors=cursors, capacity=settings.live_item_limit, trends=trends
     )
+
+
+def _tidy(bundle: Bundle) -> None:
+    """Let go of what only opening the bundle read: every record and id, and what was built on the way."""
+    for array in (*bundle.item_records.arrays, *bundle.item_ids.arrays):
+        release(array)
+    release_freed()
 
 
 def warm_up(engine: Engine, count: int) -> None:

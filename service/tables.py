@@ -13,13 +13,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`base` [m, d] and `extra` [k, d] float32, read as one table [m + k, d]."""
+    """`base` [m, d] of single or half precision and `extra` [k, d], read as one float32 table [m + k, d]."""
 
-    base: Floats
+    base: NDArray[np.floating[Any]]
     extra: Floats
 
     @classmethod
-    def of(cls, base: Floats) -> Table:
+    def of(cls, base: NDArray[np.floating[Any]]) -> Table:
         """A table without new rows."""
         return cls(base, np.zeros((0, base.shape[1]), np.float32))
 
@@ -29,10 +29,10 @@ class Table:
     def take(self, rows: NDArray[Any]) -> Floats:
         """The vectors of `rows` (any shape): [*rows.shape, d]."""
         if len(self.extra) == 0:
-            only: Floats = self.base[rows]
+            only: Floats = self.base[rows].astype(np.float32, copy=False)
             return only
         size = len(self.base)
-        vectors: Floats = self.base[np.minimum(rows, size - 1)]
+        vectors: Floats = self.base[np.minimum(rows, size - 1)].astype(np.float32, copy=False)
         late = rows >= size
         vectors[late] = self.extra[rows[late] - size]
         return vectors

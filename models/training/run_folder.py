@@ -111,8 +111,8 @@ def _write_items(folder: Path, dataset: Dataset, trained: Trained) -> None:
     np.save(folder / artifacts.ITEM_CREATED, dataset.item_created_ms)
     np.save(folder / artifacts.ITEM_AVAILABLE, dataset.item_available)
     np.save(folder / artifacts.ITEM_VECTORS, trained.space.vectors)
-    np.save(folder / artifacts.PRERANK_VECTORS, trained.preranker.item_vectors())
-    np.save(folder / artifacts.RANK_VECTORS, trained.ranker.item_vectors())
+    np.save(folder / artifacts.PRERANK_VECTORS, artifacts.half(trained.preranker.item_vectors()))
+    np.save(folder / artifacts.RANK_VECTORS, artifacts.half(trained.ranker.item_vectors()))
 
 
 def _write_tables(folder: Path, trained: Trained) -> None:

@@ -88,6 +88,10 @@ def worlds(trained_world: TrainedWorld) -> Worlds:
     return Worlds(trained_world)
 
 
+ROUNDED = dict.fromkeys(CROSS, 1e-4) | {"prerank": 1e-3}
+"""Relative tolerance by feature; the bundle keeps the pre-ranker's vectors in half precision."""
+
+
 @pytest.mark.parametrize("session", [0, 2])
 def test_every_cross_feature_is_the_one_that_the_ranker_was_trained_on(worlds: Worlds, session: int) -> None:
     for r in range(USERS):
@@ -96,7 +100,7 @@ def test_every_cross_feature_is_the_one_that_the_ranker_was_trained_on(worlds: W
         assert len(served) == worlds.engine.plan.ranked
         for column, name in enumerate(CROSS):
             np.testing.assert_allclose(
-                served[name], trained[:, column], rtol=1e-4, atol=1e-4, err_msg=f"{name}, user {r}"
+                served[name], trained[:, column], rtol=ROUNDED[name], atol=1e-4, err_msg=f"{name}, user {r}"
             )
 
 
@@ -108,7 +112,7 @@ def test_every_logit_and_probability_is_the_trained_rankers(worlds: Worlds) -> N
         cross = worlds.funnel.cross_of(one, served.rows[None])[0]
         pool = Pool(served.rows, cross, cross[0], 0)
         logits = trained.ranker.logits(worlds.features.batch(one), [pool], len(served))[0]
-        np.testing.assert_allclose(served["rank"], logits, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(served["rank"], logits, rtol=5e-3, atol=5e-3)
         np.testing.assert_allclose(served["pctr"], trained.calibrator(logits), rtol=1e-2, atol=1e-5)
 
 

@@ -70,8 +70,8 @@ def _write_items(folder: Path, world: World) -> None:
     np.save(folder / artifacts.ITEM_CREATED, world.created)
     np.save(folder / artifacts.ITEM_AVAILABLE, world.available)
     np.save(folder / artifacts.ITEM_VECTORS, world.vectors)
-    np.save(folder / artifacts.PRERANK_VECTORS, np.ascontiguousarray(world.vectors[:, :-1]))
-    np.save(folder / artifacts.RANK_VECTORS, np.ascontiguousarray(world.vectors[:, :-1]))
+    np.save(folder / artifacts.PRERANK_VECTORS, artifacts.half(world.vectors[:, :-1]))
+    np.save(folder / artifacts.RANK_VECTORS, artifacts.half(world.vectors[:, :-1]))
     np.save(folder / artifacts.POPULARITY, world.popularity)
 
 

@@ -52,8 +52,8 @@ def test_the_tables_are_the_trained_ones(trained_world: TrainedWorld):
     trained, folder, dataset = trained_world.trained, trained_world.run, trained_world.dataset
     expected = {
         artifacts.ITEM_VECTORS: trained.space.vectors,
-        artifacts.PRERANK_VECTORS: trained.preranker.item_vectors(),
-        artifacts.RANK_VECTORS: trained.ranker.item_vectors(),
+        artifacts.PRERANK_VECTORS: artifacts.half(trained.preranker.item_vectors()),
+        artifacts.RANK_VECTORS: artifacts.half(trained.ranker.item_vectors()),
         artifacts.POPULARITY: trained.tables.popularity,
         artifacts.CENTROIDS: trained.space.clusters.centroids,
         artifacts.ASSIGNMENT: trained.space.clusters.assignment,
