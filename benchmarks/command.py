@@ -11,7 +11,7 @@ from benchmarks.machine import one_thread
 FOLDER = Path(".bench")
 LEAST = 1000
 SIZES = (10_000, 100_000, 1_000_000)
-NAMES = ("prepare", "kernel", "growth", "memory", "recall-only")
+NAMES = ("prepare", "kernel", "growth", "memory", "search", "recall-only")
 """Of `all`, too, in this order."""
 
 
@@ -53,6 +53,10 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
         from benchmarks.memory import memory
 
         report = memory(root, sizes[-1], command)
+    elif name == "search":
+        from benchmarks.search import search
+
+        report = search(root, sizes[-1], command)
     else:
         from benchmarks.recall_only import recall_only
 
@@ -66,6 +70,7 @@ _DEFAULT_SIZES = {
     "kernel": SIZES,
     "growth": SIZES,
     "memory": SIZES[-1:],
+    "search": SIZES[1:2],
     "recall-only": SIZES[1:2],
 }
 

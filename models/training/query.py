@@ -140,7 +140,7 @@ def train_query(
     known = np.zeros((2, config.buckets + 1), bool)
     if not len(pairs):
         return QueryModel(tower.eval(), known)
-    table = torch.from_numpy(np.asarray(vectors, np.float32))
+    table = torch.from_numpy(np.array(vectors, np.float32))
     targets = torch.from_numpy(pairs.items.astype(np.int64))
     loss_of = retrieval_loss(
         config.loss, torch.bincount(targets, minlength=len(table)).float(), config.negatives

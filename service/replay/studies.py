@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.studies import knn_embed, sources, towers
+from service.replay import search_study
 from service.replay.source_tables import tell_sources
 from service.replay.study_tables import Found, tell_knn_embed, tell_towers
 
@@ -22,5 +23,6 @@ class Study:
 STUDIES: Mapping[str, Study] = {
     "tower": Study(towers.study, tell_towers),
     "knn-embed": Study(knn_embed.study, tell_knn_embed),
+    "search": Study(search_study.study, search_study.tell),
     "sources": Study(sources.study, tell_sources),
 }
