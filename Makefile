@@ -11,7 +11,7 @@ SETUP = $(if $(PYTHON),$(PYTHON),$(error Python 3.11 or newer is needed and none
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format demo-smoke docs quality bench-prepare bench-kernel bench-growth bench-memory bench-search bench-recall-only constraints clean
+.PHONY: help demo test check format demo-smoke docs quality bench-prepare bench-kernel bench-growth bench-memory bench-search bench-freshness bench-recall-only constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-memory: .venv/.dev ## memory of one worker and of each further one
 
 bench-search: .venv/.dev ## a search beside a recommendation
 	@$(RUN) benchmarks.command search $(ARGS)
+
+bench-freshness: .venv/.dev ## time from an item change, or an event, to the answers that know it
+	@$(RUN) benchmarks.command freshness $(ARGS)
 
 bench-recall-only: .venv/.dev ## requests/s of retrieval over HTTP, beside LibRecommender's server; wants wrk
 	@$(RUN) benchmarks.command recall-only $(ARGS)

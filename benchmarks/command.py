@@ -11,7 +11,7 @@ from benchmarks.machine import one_thread
 FOLDER = Path(".bench")
 LEAST = 1000
 SIZES = (10_000, 100_000, 1_000_000)
-NAMES = ("prepare", "kernel", "growth", "memory", "search", "recall-only")
+NAMES = ("prepare", "kernel", "growth", "memory", "search", "freshness", "recall-only")
 """Of `all`, too, in this order."""
 
 
@@ -57,6 +57,10 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
         from benchmarks.search import search
 
         report = search(root, sizes[-1], command)
+    elif name == "freshness":
+        from benchmarks.freshness import freshness
+
+        report = freshness(root, sizes[-1], command, 4 * arguments.seconds)
     else:
         from benchmarks.recall_only import recall_only
 
@@ -71,6 +75,7 @@ _DEFAULT_SIZES = {
     "growth": SIZES,
     "memory": SIZES[-1:],
     "search": SIZES[1:2],
+    "freshness": SIZES[1:2],
     "recall-only": SIZES[1:2],
 }
 

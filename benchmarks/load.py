@@ -81,10 +81,10 @@ def open_loop(port: int, path: str, bodies: Path, rate: float, seconds: float, s
 
     A latency is counted from when its request was due; one that fails counts as an error.
     """
-    return asyncio.run(_Arrivals(port, path, bodies).run(rate, seconds, seed))
+    return asyncio.run(Arrivals(port, path, bodies).run(rate, seconds, seed))
 
 
-class _Arrivals:
+class Arrivals:
     """A pool of connections that grows when all are busy."""
 
     def __init__(self, port: int, path: str, bodies: Path) -> None:

@@ -21,6 +21,7 @@ from models.schema import Field
 from retrieval.scan import Scan
 from service.attributes import Attributes, as_number
 from service.bundle import Bundle
+from service.cascade.membership import is_among
 from service.cascade.query import Hashes, ItemId, Rows
 from service.features.store import ItemChange
 from service.identifiers import Identifiers, hash_ids
@@ -249,9 +250,17 @@ class Catalogue:
     @cached_property
     def newest(self) -> Rows:
         """Available rows of known age, newest first, at most `NEWEST`."""
-        rows = np.union1d(self.exported.newest, self.changed)
-        rows = rows[self.available[rows] & (self.created[rows] > 0)]
-        return rows[np.argsort(-self.created[rows], kind="stable")][:NEWEST].astype(np.int32)
+        exported = self.exported.newest
+        rows = np.concatenate([exported[~is_among(exported, self.changed)], self.changed])
+        created = self.created[rows]
+        known = self.available[rows] & (created > 0)
+        rows, created = rows[known], created[known]
+        if len(rows) > NEWEST:
+            # As old as the oldest that is wanted, and not only the wanted ones: ties are broken by row.
+            near = created >= np.partition(created, len(created) - NEWEST)[len(created) - NEWEST]
+            rows, created = rows[near], created[near]
+        newest: Rows = rows[np.lexsort((rows, -created))][:NEWEST].astype(np.int32)
+        return newest
 
     @cached_property
     def changed(self) -> Rows:

@@ -17,7 +17,7 @@ from service.recommender import Recommender
 
 _log = logging.getLogger("cascada.follower")
 _PAGE = 1000
-_REST_S = 0.02
+_REST_S = 0.05
 """A pause after each look, so that a burst of changes makes few snapshots."""
 _ROOM = 0.1
 """With so much of the limit free again, what was refused is tried once more."""

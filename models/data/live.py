@@ -38,9 +38,9 @@ class Folded:
 def fold(dataset: Dataset, changes: Mapping[str, Change], now_ms: int) -> Folded:
     """The data set as its items are now.
 
-    A new item comes last. A deleted one that has events, impressions or searches stays, unavailable; without any
-    it is dropped. An item with a window of availability counts as available if the window is open at `now_ms`: what
-    opens or closes later is known to the service, which lays such items over any bundle.
+    A new item comes last. A deleted one that has events, impressions or searches stays, unavailable; without
+    any it is dropped. An item with a window of availability counts as available if the window is open at
+    `now_ms`: what opens or closes later is known to the service, which lays such items over any bundle.
     """
     left_out: Counter[str] = Counter()
     rows, ids = dataset.item_row, list(dataset.item_ids)
