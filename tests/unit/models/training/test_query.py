@@ -17,7 +17,9 @@ from models.training.query import QueryModel, misspelt, pairs_of, train_query, u
 from retrieval.query_tower import QueryTower
 from tests.unit.models.data.tiny import events_dataset, tiny_dataset
 
-CONFIG = QueryConfig(buckets=2048, hidden=16, epochs=60, batch=32, dropout=0.0, word_dropout=0.0)
+CONFIG = QueryConfig(
+    buckets=2048, hidden=16, epochs=60, batch=32, dropout=0.0, word_dropout=0.0, temperature=0.07
+)
 GENRES = ("comedy", "western", "horror", "drama")
 ITEMS = 40
 
