@@ -9,6 +9,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from service.stage_metrics import LABELS, StageMetrics
 
+WAITS_S = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0)
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -69,6 +70,12 @@ class Metrics:
         self.live_item_limit = gauge("live_item_limit", "So many items may differ from the bundle")
         self.item_change_seconds = histogram(
             "item_change_seconds", "Time from a stored item change to the answers of this process"
+        )
+        self.first_impression_seconds = Histogram(
+            "cascada_first_impression_seconds",
+            "Time from the first PUT of a new item to its first impression",
+            registry=self.registry,
+            buckets=WAITS_S,
         )
 
     def render(self) -> bytes:

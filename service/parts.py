@@ -9,6 +9,7 @@ from service.effects import SideEffects
 from service.features.embedded import EmbeddedRedis
 from service.features.keys import Keys
 from service.features.redis import RedisLimits, RedisStore
+from service.first_impressions import FirstImpressions
 from service.follower import Follower
 from service.index_sampler import IndexSampler
 from service.metrics import Metrics
@@ -40,7 +41,9 @@ class Parts:
         """All parts, none of them started."""
         server, url = _server(settings)
         store = RedisStore(url, Keys(settings.redis_prefix), _limits(settings), observe=metrics.on_store)
-        effects = SideEffects(store.record, metrics, settings.side_effect_queue)
+        seconds = metrics.first_impression_seconds
+        first = FirstImpressions(store.record, store.take_unseen, seconds.observe)
+        effects = SideEffects(first.write, metrics, settings.side_effect_queue)
         sampler = IndexSampler(metrics, settings.index_recall_share)
         recommender = Recommender(store, effects, metrics, sampler)
         follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)

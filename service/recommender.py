@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from service.cascade.candidates import Candidates
 from service.cascade.hydrate import Moment
 from service.cascade.query import ItemId, Kind, Outcome, Query, Request
@@ -120,6 +122,7 @@ class Recommender:
 
     def _leave(self, answered: Answered) -> None:
         outcome, query = answered.outcome, answered.query
+        exported = answered.engine.catalogue.overlay.base_size
         self._sampler.offer(answered.engine.bundle, outcome.state)
         pctr = outcome.columns.get("pctr")
         if pctr is not None:
@@ -135,6 +138,7 @@ class Recommender:
                 item_ids=answered.item_ids,
                 pctr=pctr,
                 propensities=outcome.columns.get("propensity"),
+                new_items=[answered.item_ids[i] for i in np.flatnonzero(outcome.rows >= exported).tolist()],
                 query=query.text if query.kind is Kind.SEARCH else None,
             )
         )

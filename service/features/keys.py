@@ -13,6 +13,7 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:u:{user}:exposures` | list, newest first, bounded, expires | `timestamp_ms US request_id US item ...` |
 | `P:1:{items}:records` | hash item_id -> JSON | whole record, or `null` = deleted |
 | `P:1:{items}:order` | sorted set | item_id, by the number of its newest change (microseconds, growing) |
+| `P:1:{items}:unseen` | sorted set, bounded | new item_id that nobody saw yet, by its first PUT in ms |
 | `P:1:{items}:changes` | stream, capped | `item`, `json`; an entry's id is the change's number and `-0` |
 | `P:1:trend:{placement}:S` | sorted set, bounded, expires | item_id, by log2 of its events, decayed |
 | `P:1:log:events` | stream, capped | the events that came in, whole |
@@ -74,6 +75,11 @@ class Keys:
     def exposures(self, user_id: UserId) -> str:
         """What a user was shown."""
         return self._user(user_id, "exposures")
+
+    @property
+    def unseen_items(self) -> str:
+        """New items that nobody was shown yet."""
+        return f"{self.prefix}:{VERSION}:{{items}}:unseen"
 
     def trend(self, placement: str, half_life_s: float) -> str:
         """Decayed event counts of a placement."""

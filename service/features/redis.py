@@ -178,6 +178,11 @@ class RedisStore:
         if records:
             await self._change_items([(item, pack_object(record)) for item, record in records.items()])
 
+    async def take_unseen(self, item_ids: Sequence[ItemId]) -> Sequence[int | None]:
+        """When each item was first put, in ms, once: None ever after, and for an item that was not new."""
+        found = await self._redis.script(scripts.TAKE_UNSEEN, [self._keys.unseen_items], list(item_ids))
+        return [int(float(score)) if score else None for score in found]
+
     async def get_item(self, item_id: ItemId) -> ItemChange | None:
         """The newest change of an item."""
         pipeline = self._redis.pipeline()
@@ -244,7 +249,8 @@ class RedisStore:
         arguments: list[Any] = [self._now_us(), self._limits.item_log]
         for item, record in changes:
             arguments += [item, record]
-        names = [self._keys.item_records, self._keys.item_order, self._keys.item_changes]
+        keys = self._keys
+        names = [keys.item_records, keys.item_order, keys.item_changes, keys.unseen_items]
         await self._redis.script(scripts.CHANGE_ITEMS, names, arguments)
 
     def _now_us(self) -> int:

@@ -54,7 +54,8 @@ return stored
 """Keeps a history in time order, however late an event arrives; per event 1 = stored, 0 = duplicate."""
 
 CHANGE_ITEMS = Script("""
--- KEYS records, order, stream; ARGV now in microseconds, entries to keep, then item, record per change
+-- KEYS records, order, stream, unseen
+-- ARGV now in microseconds, entries to keep, then item, record per change
 local top = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
 -- At least the time: should Redis lose its data, new numbers still lie after every cursor handed out.
@@ -63,6 +64,10 @@ if last then number = math.max(number, tonumber(string.match(last[1], '^%d+'))) 
 for i = 3, #ARGV, 2 do
   number = number + 1
   local written = string.format('%.0f', number)
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then
+    redis.call('ZADD', KEYS[4], math.floor(ARGV[1] / 1000), ARGV[i])
+    redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -ARGV[2] - 1)
+  end
   redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
   redis.call('ZADD', KEYS[2], written, ARGV[i])
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], written .. '-0', 'item', ARGV[i], 'json', ARGV[i + 1])
@@ -70,6 +75,17 @@ end
 return #ARGV
 """)
 """Writes records, gives each the next change number and announces it."""
+
+TAKE_UNSEEN = Script("""
+-- KEYS unseen; ARGV items
+local out = {}
+for i = 1, #ARGV do
+  out[i] = redis.call('ZSCORE', KEYS[1], ARGV[i]) or ''
+  redis.call('ZREM', KEYS[1], ARGV[i])
+end
+return out
+""")
+"""When each item was first put, in ms; '' = it is not new, or was taken before."""
 
 READ_CHANGES = Script("""
 -- KEYS order, records, stream; ARGV the number of the last change that the reader knows, limit

@@ -39,6 +39,8 @@ class Impression:
     item_ids: Sequence[ItemId]
     pctr: Floats | None = None
     propensities: Floats | None = None
+    new_items: Sequence[ItemId] = ()
+    """Those of `item_ids` that came after the bundle."""
     query: str | None = None
     """The words of a search, its first `LONGEST_QUERY` characters."""
 
