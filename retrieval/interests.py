@@ -102,12 +102,15 @@ class InterestModel:
         decayed = event_weights[known] * np.exp(-np.maximum(ages_days[known], 0.0) / self._plan.tau_days)
         clusters = self._assignment[rows]
         own = self._own_vector(user_vector, rows, decayed)
-        near = self._nearest(own) if user_vector is not None or len(rows) else None
 
         lam = self._own_weight(len(rows))
         smoothing = self._plan.smoothing
         of_weights = lam if smoothing in ("both", "weights") else float(len(rows) > 0)
         of_directions = lam if smoothing in ("both", "centroids") else float(len(rows) > 0)
+        alone = (
+            of_weights == of_directions == 1.0 and self._plan.background == 0 and len(preferences.pinned) == 0
+        )
+        near = None if alone or (user_vector is None and len(rows) == 0) else self._nearest(own)
         mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
         events = of_weights * mass / max(mass.sum(), 1e-12)
         mixture = (1.0 - of_weights) * self._neighbour_mixture(near) + events

@@ -238,3 +238,25 @@ class TestTwin:
 
 def direction(found, cluster: int) -> np.ndarray:
     return unit(found.queries[found.clusters == cluster, :-1])[0]
+
+
+def test_a_plan_without_interests_asks_with_the_own_vector_alone():
+    found = model(replace(PLAN, interests=0, own_share=1.0)).interests(
+        vector_of(2), *events([2, 3]), slots=40
+    )
+    assert (found.clusters.tolist(), found.slots.tolist(), found.weights.tolist()) == ([OWN], [40], [1.0])
+    np.testing.assert_array_equal(found.queries, vector_of(2)[None])
+    assert found.own_parts == pytest.approx([2 / 7])
+
+
+def test_similar_users_are_searched_only_where_they_have_a_part(monkeypatch):
+    asked = []
+    plan = replace(PLAN, smoothing="none")
+    silent = model(plan)
+    monkeypatch.setattr(silent, "_nearest", lambda vector: asked.append(vector))
+    found = silent.interests(vector_of(2), *events([2, 2, 3]), slots=40)
+    assert not asked
+    expected = model(plan).interests(vector_of(2), *events([2, 2, 3]), slots=40)
+    np.testing.assert_array_equal(found.queries, expected.queries)
+    silent.interests(vector_of(2), *NOTHING, slots=40)
+    assert len(asked) == 1
