@@ -61,7 +61,7 @@ class Plan:
     """Weights of the lists that a search fuses by reciprocal rank."""
     fusion_k: float = 60.0
     search: Mapping[str, float] = field(
-        default_factory=lambda: {"relevance": 1.0, "lexical": 5.0, "rank": 0.3}
+        default_factory=lambda: {"relevance": 1.0, "lexical": 5.0, "dense": 1.0, "rank": 0.3}
     )
     """Weights of words and user in the order of a search: names of `service.cascade.scorers.found`."""
 

@@ -172,7 +172,7 @@ class QueryConfig(_Section):
         0.4, ge=0, le=1, description="share of pairs that are queries; titles and attributes share the rest"
     )
     temperature: float = Field(
-        0.4, gt=0, description="cosines are divided by it; the larger, the more an item's bias counts"
+        0.07, gt=0, description="cosines are divided by it; the larger, the more an item's bias counts"
     )
     learning_rate: float = Field(3e-3, gt=0, description="peak of the one-cycle schedule")
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
