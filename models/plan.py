@@ -52,6 +52,10 @@ class Plan:
     """How many of the newest events trigger pairs that the similar source scores for this user; 0 = none:
     their lists are summed for all users alike."""
     diversity: float = 0.0
+    explore: float = 0.05
+    """Share of an answer's places for fresh items, those without any event at the export; 0 = none."""
+    fresh_days: float = 14.0
+    """How long an item counts as fresh, and is proposed as such."""
     event_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of an event kind in the mixture; a kind that is absent counts 1."""
     calibration: str = "isotonic"

@@ -38,6 +38,7 @@ from service.cascade.scorers.rank import Rank
 from service.cascade.scorers.relevance import Blend, Related
 from service.cascade.selectors.best import AsTheyCame, Best
 from service.cascade.selectors.diverse import Diverse
+from service.cascade.selectors.exploring import WithFresh
 from service.cascade.selectors.pinned import WithPinned
 from service.cascade.sources.anchor import Nearby, TogetherWith
 from service.cascade.sources.dense import Dense
@@ -86,7 +87,7 @@ def recommend(parts: _Parts) -> Cascade:
     """
     plan = parts.plan
     retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
-    by_prerank = parts.with_pinned(Best("prerank"), "prerank")
+    by_prerank = parts.with_pinned(parts.with_fresh(Best("prerank"), "prerank"), "prerank")
     steps = {
         "retrieve": (Round("retrieve", (Boost(),), Best("score"), min(plan.candidates, plan.ranked)),),
         "prerank": (
@@ -105,7 +106,8 @@ def recommend(parts: _Parts) -> Cascade:
             ),
         ),
     }
-    by_diversity = parts.with_pinned(Diverse(catalogue=parts.catalogue, knob=plan.diversity), "score")
+    diverse = Diverse(catalogue=parts.catalogue, knob=plan.diversity)
+    by_diversity = parts.with_pinned(parts.with_fresh(diverse, "score"), "score")
     return Cascade(
         name=Kind.RECOMMEND,
         hydrators=parts.hydrators(),
@@ -208,7 +210,7 @@ class _Parts:
         every: tuple[Source, ...] = (
             Popular(self.catalogue, self._size("popular")),
             *self._trending(),
-            Fresh(self.catalogue, self._size("fresh")),
+            Fresh(self.catalogue, self._size("fresh"), self.plan.fresh_days),
             Similar(near, self.plan, self.catalogue, self._size("similar"), self._personal()),
             *self._factors(),
             InterestSearch(self.bundle.index, self.catalogue, self._size("interests")),
@@ -255,6 +257,11 @@ class _Parts:
             SimilarToRecent(self.bundle.neighbours, self.plan),
             Popularity(self.catalogue),
         )
+
+    def with_fresh(self, inner: Selector, by: str) -> Selector:
+        if self.plan.explore == 0.0:
+            return inner
+        return WithFresh(inner, by, self.catalogue, self.plan.explore, self.plan.fresh_days)
 
     def with_pinned(self, inner: Selector, by: str) -> Selector:
         return WithPinned(inner, by, self.catalogue)

@@ -53,7 +53,7 @@ class WithPinned:
             order[clusters[order] == cluster][: max(0, quota - np.count_nonzero(clusters[picked] == cluster))]
             for cluster, quota in quotas.items()
         ]
-        return _exchanged(picked, np.concatenate(missing), np.isin(clusters[picked], list(quotas)), order)
+        return exchanged(picked, np.concatenate(missing), np.isin(clusters[picked], list(quotas)), order)
 
 
 def _quotas(query: Query, size: int) -> dict[int, int]:
@@ -70,7 +70,7 @@ def _quotas(query: Query, size: int) -> dict[int, int]:
     return quotas
 
 
-def _exchanged(
+def exchanged(
     picked: Positions, missing: Positions, pinned: NDArray[np.bool_], order: Positions
 ) -> Positions:
     """`picked` without its last ones that are not `pinned`, then as many of `missing`, in `order`."""
