@@ -1,10 +1,10 @@
 """`freshness`: how long an item change, or an event, takes until answers know it, while others ask.
 
 Two workers share one Redis. Items are made, hidden and deleted through the first one at a steady rate, each
-sent when it is due, whatever became of the others. Both workers are asked, on every path in turn, for all
-that was made in the last seconds; a change counts as seen when the first answer with it (or, for one that
-hides or deletes, the first without it) has arrived. So the times include those answers and the wait for their
-turn: they are upper bounds. All the while other users ask for ordinary lists.
+sent when it is due, whatever became of the others. Some are traced: from the moment at which one is sent both
+workers are asked for just that item on every path, again and again, until an answer shows it; then it is
+hidden or deleted, and they are asked until no answer does. So the times include the answer that says so: they
+are upper bounds. All the while other users ask for ordinary lists.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +34,15 @@ CHANGES_PER_S = 50.0
 QUERIES_PER_S = 5.0
 """Ordinary requests, of each worker."""
 EVENTS_PER_S = 2.0
+TRACED = 25
+"""One in so many changes."""
 GOAL_MS = 1000.0
 USERS = 2000
 """Of the world; enough that no answer is like another."""
-PRICE = 12_345.0
-"""Of what is made here, and of nothing else."""
-WINDOW_S = 4.0
-"""Items younger than this are asked for; they must fit into one answer."""
-PAUSE_S = 0.1
-"""After each answer that watches."""
-_PATIENCE_S = 5.0
-_KINDS = ("new", "new", "new", "hidden", "deleted")
+PRICE = 1_000_000.0
+"""Of what is made here; a traced item has one of its own, by which a filter finds it."""
+PAUSE_S = 0.05
+_PATIENCE_S = 10.0
 _PATHS: dict[str, dict[str, Any]] = {
     "/v1/recommend": {},
     "/v1/search": {"query": "freshness"},
@@ -50,138 +50,102 @@ _PATHS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(slots=True)
-class Change:
-    """One item change: what was done to which item, and when it was sent."""
-
-    kind: str
-    item: str
-    sent: float
-
-
-@dataclass
-class Watch:
-    """What one worker shows on one path: items that it has shown, and the seconds that each change took."""
-
-    shown: set[str] = field(default_factory=set)
-    waiting: list[Change] = field(default_factory=list)
-    took: dict[str, list[float]] = field(default_factory=lambda: {"new": [], "gone": []})
-
-    def see(self, items: set[str], now: float) -> None:
-        """An answer arrived with these items."""
-        left = []
-        for change in self.waiting:
-            if change.kind == "new" and change.item in items:
-                self.took["new"].append(now - change.sent)
-            elif change.kind != "new" and change.item not in items:
-                self.took["gone"].append(now - change.sent)
-            else:
-                left.append(change)
-        self.waiting[:] = left
-        self.shown |= items
-
-
 class Trial:
-    """Changes items through the first of two workers, and watches both."""
+    """Changes items through the first of two workers, and asks both."""
 
     def __init__(self, workers: list[Server]) -> None:
         self._workers = workers
-        self._watches = {(worker.port, path): Watch() for worker in workers for path in _PATHS}
-        self._alive: list[tuple[float, str]] = []
-        self._ended = False
+        self.took: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+        """Seconds by "new" or "gone", path and worker."""
+        self.missed: Counter[tuple[str, str, int]] = Counter()
         self.errors = 0
         self.sent = 0
         self.events: list[float] = []
         self.heard = 0
 
-    def watch(self, worker: Server, path: str) -> Watch:
-        """What was seen of a worker on a path."""
-        return self._watches[worker.port, path]
-
     async def run(self, seconds: float, bodies: Path) -> None:
-        """Change, watch and ask for so long; then wait a few seconds at most for what is still to be seen."""
+        """Change and ask for so long, and wait until every traced change was seen or given up."""
         loads = [
             Arrivals(worker.port, "/v1/recommend", bodies).run(QUERIES_PER_S, seconds, seed)
             for seed, worker in enumerate(self._workers)
         ]
-        watching = [asyncio.create_task(self._look(worker)) for worker in self._workers]
-        await asyncio.gather(self._change(seconds), self._act(seconds), *loads)
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline and any(watch.waiting for watch in self._watches.values()):
-            await asyncio.sleep(PAUSE_S)
-        self._ended = True
-        await asyncio.gather(*watching)
+        async with AsyncExitStack() as stack:
+            self._clients = [
+                await stack.enter_async_context(httpx.AsyncClient(base_url=worker.url, timeout=30))
+                for worker in self._workers
+            ]
+            await asyncio.gather(self._change(seconds), self._act(seconds), *loads)
 
     async def _change(self, seconds: float) -> None:
         calls = set()
-        async with httpx.AsyncClient(base_url=self._workers[0].url, timeout=30) as client:
-            start = time.monotonic()
-            for number in range(round(CHANGES_PER_S * seconds)):
-                await asyncio.sleep(max(0.0, start + number / CHANGES_PER_S - time.monotonic()))
-                calls.add(asyncio.create_task(self._send(client, number)))
-            await asyncio.gather(*calls)
+        start = time.monotonic()
+        for number in range(round(CHANGES_PER_S * seconds)):
+            await asyncio.sleep(max(0.0, start + number / CHANGES_PER_S - time.monotonic()))
+            work = self._trace(number) if number % TRACED == 0 else self._other(number)
+            calls.add(asyncio.create_task(work))
+        await asyncio.gather(*calls)
 
-    async def _send(self, client: httpx.AsyncClient, number: int) -> None:
-        kind = _KINDS[number % len(_KINDS)]
-        now = time.monotonic()
-        old = next((one for one in self._alive if 1.0 < now - one[0] < WINDOW_S - 1.0), None)
-        if kind == "new" or old is None:
-            change = Change("new", f"fresh-{number}", now)
-            self._alive.append((now, change.item))
-            body = {
-                "title": f"freshness {number}",
-                "attributes": {"price": PRICE, "department": "department 1"},
-                "created_at": round(time.time() * 1000),
-            }
-            call = client.put(f"/v1/items/{change.item}", json=body)
-        else:
-            self._alive.remove(old)
-            change = Change(kind, old[1], now)
-            path = f"/v1/items/{change.item}"
-            call = client.delete(path) if kind == "deleted" else client.patch(path, json={"available": False})
-        for watch in self._watches.values():
-            # Only what was there can go.
-            if change.kind == "new" or change.item in watch.shown:
-                watch.waiting.append(change)
+    async def _other(self, number: int) -> None:
+        """A change that nobody waits for: an item is made, or one that was made before is taken away."""
+        item = f"fresh-{number - 1 if number % 3 == 2 else number}"
+        await self._send(item, "deleted" if number % 3 == 2 else "new", PRICE)
+
+    async def _trace(self, number: int) -> None:
+        item, price = f"traced-{number}", PRICE + 1 + number
+        await asyncio.gather(self._send(item, "new", price), *self._watch(item, price, "new"))
+        # These few are beyond the rate.
+        kind = "deleted" if number % (2 * TRACED) else "hidden"
+        await asyncio.gather(self._send(item, kind, price), *self._watch(item, price, "gone"))
+
+    async def _send(self, item: str, kind: str, price: float) -> None:
+        body = {"title": "freshness", "attributes": {"price": price, "department": "department 1"}}
+        path, client = f"/v1/items/{item}", self._clients[0]
         self.sent += 1
-        try:
-            self.errors += not (await call).is_success
-        except httpx.HTTPError:
-            self.errors += 1
+        if kind == "new":
+            answer = await client.put(path, json=body)
+        elif kind == "hidden":
+            answer = await client.patch(path, json={"available": False})
+        else:
+            answer = await client.delete(path)
+        # Of the items that nobody waits for, one may be taken away before it was made.
+        self.errors += not (answer.is_success or answer.status_code == 404)
 
-    async def _look(self, worker: Server) -> None:
-        async with httpx.AsyncClient(base_url=worker.url, timeout=30) as client:
-            while not self._ended:
-                for path, own in _PATHS.items():
-                    since = round((time.time() - WINDOW_S) * 1000)
-                    made = [
-                        {"field": "price", "op": "==", "value": PRICE},
-                        {"field": "created_at", "op": ">=", "value": since},
-                    ]
-                    answer = await client.post(path, json={**own, "count": 200, "filter": {"all": made}})
-                    self.errors += not answer.is_success
-                    if answer.is_success:
-                        self.watch(worker, path).see(_items(answer), time.monotonic())
-                    await asyncio.sleep(PAUSE_S)
+    def _watch(self, item: str, price: float, kind: str) -> list[Coroutine[Any, Any, None]]:
+        started = time.monotonic()
+        return [
+            self._until(item, price, (kind, path, worker), started) for path in _PATHS for worker in range(2)
+        ]
+
+    async def _until(self, item: str, price: float, key: tuple[str, str, int], started: float) -> None:
+        kind, path, worker = key
+        rule = {"field": "price", "op": "==", "value": price}
+        body = {**_PATHS[path], "count": 1, "filter": rule}
+        while time.monotonic() < started + _PATIENCE_S:
+            answer = await self._clients[worker].post(path, json=body)
+            self.errors += not answer.is_success
+            if answer.is_success and (item in _items(answer)) == (kind == "new"):
+                self.took[key].append(time.monotonic() - started)
+                return
+            await asyncio.sleep(PAUSE_S)
+        self.missed[key] += 1
 
     async def _act(self, seconds: float) -> None:
         """A user takes an item of a list; the very next answer, of the other worker, must not have it."""
-        first, second = self._workers
-        async with httpx.AsyncClient(timeout=30) as client:
-            for number in range(round(EVENTS_PER_S * seconds)):
-                user = {"user_id": user_id(number % USERS)}
-                await asyncio.sleep(1.0 / EVENTS_PER_S)
-                before = await client.post(f"{first.url}/v1/recommend", json=user)
-                taken = min(_items(before), default=item_id(number))
-                event = {**user, "item_id": taken, "event": KIND}
-                started = time.monotonic()
-                stored = await client.post(f"{first.url}/v1/events", json={"events": [event]})
-                after = await client.post(f"{second.url}/v1/recommend", json=user)
-                failed = sum(not answer.is_success for answer in (before, stored, after))
-                self.errors += failed
-                if not failed:
-                    self.events.append(time.monotonic() - started)
-                    self.heard += taken not in _items(after)
+        first, second = self._clients
+        for number in range(round(EVENTS_PER_S * seconds)):
+            await asyncio.sleep(1.0 / EVENTS_PER_S)
+            user = {"user_id": user_id(number % USERS)}
+            before = await first.post("/v1/recommend", json=user)
+            taken = min(_items(before), default=item_id(number))
+            event = {**user, "item_id": taken, "event": KIND}
+            started = time.monotonic()
+            stored = await first.post("/v1/events", json={"events": [event]})
+            after = await second.post("/v1/recommend", json=user)
+            failed = sum(not answer.is_success for answer in (before, stored, after))
+            self.errors += failed
+            if not failed:
+                self.events.append(time.monotonic() - started)
+                self.heard += taken not in _items(after)
 
 
 def _items(answer: httpx.Response) -> set[str]:
@@ -207,17 +171,16 @@ def freshness(root: Path, items: int, command: str, seconds: float) -> Report:
             ]
             trial = Trial(workers)
             asyncio.run(trial.run(seconds, bodies))
-    rows = list(_rows(trial, workers))
+    rows = list(_rows(trial))
     return Report("freshness", command, rows, _notes(trial, rows, items, seconds))
 
 
-def _rows(trial: Trial, workers: list[Server]) -> Iterator[Row]:
+def _rows(trial: Trial) -> Iterator[Row]:
     for kind, name in (("new", "PUT to first shown"), ("gone", "hidden or deleted to gone")):
         for path in _PATHS:
-            for worker, whose in zip(workers, ("took it", "other"), strict=True):
-                watch = trial.watch(worker, path)
-                missed = sum((one.kind == "new") == (kind == "new") for one in watch.waiting)
-                yield _row(name, path, whose, watch.took[kind], missed)
+            for worker, whose in enumerate(("took it", "other")):
+                key = (kind, path, worker)
+                yield _row(name, path, whose, trial.took[key], trial.missed[key])
     unheard = len(trial.events) - trial.heard
     yield _row("event to next answer", "/v1/recommend", "other", trial.events, unheard)
 
@@ -243,7 +206,7 @@ def _notes(trial: Trial, rows: list[Row], items: int, seconds: float) -> list[st
     return [
         f"{items:,} items in the bundle; {trial.sent:,} changes in {seconds:.0f} s "
         f"({CHANGES_PER_S:.0f}/s due), while each of two workers is asked {QUERIES_PER_S:.0f} ordinary lists "
-        f"per second besides those that watch; {trial.errors:,} calls failed.",
+        f"per second besides those that trace; {trial.errors:,} calls failed.",
         f"Item changes: the worst p99 is {worst:,.0f} ms. Goal <= {GOAL_MS:,.0f} ms, nothing missed: "
         f"{'reached' if reached else 'missed'}.",
         f"Events: {trial.heard:,} of {len(trial.events):,} were known to the very next answer, of the other "

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from service.background import Background
@@ -37,6 +38,7 @@ class Follower:
         self._metrics = metrics
         self._interval_s = interval_s
         self._cursor = "0"
+        self._next: asyncio.Task[None] | None = None
         self.lock = asyncio.Lock()
         self._background = Background("follower")
         self._outage = Outage(_log, "following item changes")
@@ -49,6 +51,9 @@ class Follower:
     async def stop(self) -> None:
         """Follow no longer."""
         await self._background.stop()
+        if self._next is not None:
+            with suppress(StoreUnavailable):
+                await self._next
 
     async def catch_up(self) -> None:
         """Apply all changes that the store has now, and serve with them.
@@ -56,7 +61,14 @@ class Follower:
         Raises:
             StoreUnavailable: the store does not answer.
         """
+        # Whoever comes before the next look has begun shares it: many callers make one snapshot.
+        if self._next is None:
+            self._next = asyncio.create_task(self._look(), name="catch-up")
+        await asyncio.shield(self._next)
+
+    async def _look(self) -> None:
         async with self.lock:
+            self._next = None
             while changes := await self._store.item_changes(self._cursor, _PAGE):
                 self._recommender.use(await self._applied(self._recommender.engine, changes))
                 self._observe(changes)

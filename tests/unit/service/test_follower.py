@@ -90,6 +90,32 @@ async def test_a_record_that_cannot_be_read_is_skipped_alone() -> None:
     assert holder.engine.applied == ("a", "b")
 
 
+async def test_many_who_wait_share_a_look_that_begins_after_they_came() -> None:
+    one, store, holder = follower()
+    looks = 0
+    read = store.item_changes
+
+    async def counted(after: str, limit: int) -> Sequence[ItemChange]:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.01)
+        return await read(after, limit)
+
+    store.item_changes = counted  # type: ignore[method-assign]
+    first = asyncio.create_task(one.catch_up())
+    await asyncio.sleep(0.005)
+
+    async def change(number: int) -> None:
+        store.add(f"i{number}")
+        await one.catch_up()
+        assert f"i{number}" in holder.engine.applied
+
+    await asyncio.gather(first, *(change(number) for number in range(20)))
+    # Two at a time, and an empty one at the end of each pass.
+    assert looks <= 13
+    assert len(holder.engine.applied) == 20
+
+
 async def test_an_engine_that_is_new_gets_all_changes_again() -> None:
     one, store, _ = follower()
     store.add("a")
