@@ -79,7 +79,7 @@ def test_the_tables_are_the_trained_ones(trained_world: TrainedWorld):
 
 def test_nothing_is_pickled(trained_world: TrainedWorld):
     suffixes = {path.suffix for path in trained_world.run.iterdir()}
-    assert suffixes == {".npy", ".json", ".safetensors", ".faiss"}
+    assert suffixes == {".npy", ".npz", ".json", ".safetensors", ".faiss"}
     for path in trained_world.run.glob("*.npy"):
         np.load(path, allow_pickle=False)
 
