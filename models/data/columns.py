@@ -18,6 +18,8 @@ ABSENT = -1
 """In an integer column: no session, no user, no bid, no price."""
 PARTS = ("train", "validation", "test")
 """What an event can be for, in a data set that brings its own split."""
+RELATIONS = ("similar", "complementary")
+"""What an item can be to another: instead of it, or beside it."""
 ORDERS = ("time", "sequence", "none")
 """How much of the times is real: all, only the order of a user's events, or not even that."""
 
@@ -70,6 +72,28 @@ class Queries:
 
 
 @dataclass(frozen=True)
+class Relations:
+    """What is known of pairs of items from elsewhere, to judge lists by: R rows, no pair twice as the same.
+
+    Nothing is trained on them. A pair may be both similar and complementary.
+    """
+
+    item: NDArray[np.int32]
+    related: NDArray[np.int32]
+    relation: NDArray[np.int8]
+    """[R] index into `RELATIONS`."""
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def renumbered(self, number: NDArray[np.int32]) -> Relations:
+        """The same over other rows of items, `number` [m] by the old ones; -1 = the pair is gone."""
+        item, related = number[self.item], number[self.related]
+        kept = (item >= 0) & (related >= 0)
+        return Relations(item[kept], related[kept], self.relation[kept])
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A canonical data set: m items, n users, E events in order of time (equal times in the file's order).
 
@@ -109,6 +133,7 @@ class Dataset:
     order: str = "time"
     impressions: Impressions | None = None
     queries: Queries | None = None
+    relations: Relations | None = None
 
     def __post_init__(self) -> None:
         events = len(self.event_item)
@@ -157,10 +182,12 @@ class Dataset:
             _feed(digest, self.impressions)
         if self.queries is not None:
             _feed(digest, self.queries)
+        if self.relations is not None:
+            _feed(digest, self.relations)
         return digest.hexdigest()
 
 
-def _feed(digest: Any, table: Dataset | Impressions | Queries) -> None:
+def _feed(digest: Any, table: Dataset | Impressions | Queries | Relations) -> None:
     for column, value in vars(table).items():
         if column in table.__dataclass_fields__ and column not in _unfed(table):
             digest.update(column.encode())
@@ -170,9 +197,9 @@ def _feed(digest: Any, table: Dataset | Impressions | Queries) -> None:
                 digest.update(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _unfed(table: Dataset | Impressions | Queries) -> set[str]:
+def _unfed(table: Dataset | Impressions | Queries | Relations) -> set[str]:
     """Columns that say nothing of the content: a later addition counts only where a data set uses it."""
-    unfed = {"name", "impressions", "queries"}
+    unfed = {"name", "impressions", "queries", "relations"}
     if isinstance(table, Dataset):
         unfed |= {"event_part"} if table.event_part is None else set()
         unfed |= {"order"} if table.order == "time" else set()

@@ -7,6 +7,7 @@
 | `items` | `item_id`; perhaps `available`, `created_at` (ms), `bid_micros`; one column per attribute, `title` among them |
 | `users` | `user_id`; one column per attribute |
 | `impressions` | `request_id`, `user_id`, `item_id`, `position`, `timestamp` (ms), `clicked`; perhaps `propensity`, `bid_micros`, `market_price_micros` |
+| `relations` | `item_id`, `related_id`, `relation` (`similar` or `complementary`): known from elsewhere, to judge lists by; never trained on |
 | `queries` | perhaps `user_id`; `query` (text), `item_id` taken from the results, `timestamp` (ms); `cascada queries` makes it of a service's logs |
 
 Only `dataset.toml` and `events` are required. Tables are Parquet (a set is `list<string>`) or CSV (members of a set
@@ -31,7 +32,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.artifacts import atomic_folder
-from models.data.columns import ABSENT, PARTS, Dataset, Impressions, Queries
+from models.data.columns import ABSENT, PARTS, RELATIONS, Dataset, Impressions, Queries, Relations
 from models.data.mapping import (
     TABLES,
     Attribute,
@@ -47,7 +48,15 @@ from models.data.tables import find_table, read_header
 from models.data.vocabulary import build_schema
 from models.schema import FieldKind
 
-__all__ = ["Dataset", "Impressions", "Queries", "build_schema", "load_dataset", "write_dataset"]
+__all__ = [
+    "Dataset",
+    "Impressions",
+    "Queries",
+    "Relations",
+    "build_schema",
+    "load_dataset",
+    "write_dataset",
+]
 
 DATASET_TOML = "dataset.toml"
 
@@ -175,6 +184,8 @@ def _tables(dataset: Dataset) -> dict[str, Any]:
         tables["impressions"] = _impressions_table(dataset.impressions, users, items)
     if dataset.queries is not None:
         tables["queries"] = _queries_table(dataset.queries, users, items)
+    if dataset.relations is not None:
+        tables["relations"] = _relations_table(dataset.relations, items)
     return tables
 
 
@@ -216,6 +227,16 @@ def _queries_table(asked: Queries, users: Any, items: Any) -> Any:
             "query": pa.array(asked.text, pa.string()),
             "item_id": items.take(pa.array(asked.item)),
             "timestamp": asked.time_ms,
+        }
+    )
+
+
+def _relations_table(known: Relations, items: Any) -> Any:
+    return pa.table(
+        {
+            "item_id": items.take(pa.array(known.item)),
+            "related_id": items.take(pa.array(known.related)),
+            "relation": _named(known.relation, RELATIONS),
         }
     )
 

@@ -21,8 +21,8 @@
     colours = { kind = "set", separator = "," }         # the column has the attribute's name
     price = { kind = "number" }
 
-`[users]` (`user_id`, attributes), `[impressions]` and `[queries]` work alike; the canonical columns are
-listed in `models.data.dataset`.
+`[users]` (`user_id`, attributes), `[impressions]`, `[queries]` and `[relations]` work alike; the canonical
+columns are listed in `models.data.dataset`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from models.data.reader import read_dataset
 
 
 def import_dataset(files: Mapping[str, Path], mapping_file: Path, problems: Problems) -> Dataset:
-    """Read `files` (`events`, perhaps `items`, `users`, `impressions`, `queries`) as the mapping says.
+    """Read `files` (`events`, perhaps the other tables of `models.data.dataset`) as the mapping says.
 
     Bad rows are left out and noted in `problems`: refuse or report them, as the caller was asked to.
 

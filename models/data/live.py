@@ -90,7 +90,7 @@ def _without(dataset: Dataset, gone: set[int]) -> Dataset:
     keep = used | ~np.isin(np.arange(dataset.items), list(gone))
     number = (np.cumsum(keep) - 1).astype(np.int32)
     kept: list[int] = np.flatnonzero(keep).tolist()
-    shown, asked = dataset.impressions, dataset.queries
+    shown, asked, known = dataset.impressions, dataset.queries, dataset.relations
     return replace(
         dataset,
         item_ids=[dataset.item_ids[row] for row in kept],
@@ -101,6 +101,7 @@ def _without(dataset: Dataset, gone: set[int]) -> Dataset:
         event_item=number[dataset.event_item],
         impressions=None if shown is None else replace(shown, item=number[shown.item]),
         queries=None if asked is None else replace(asked, item=number[asked.item]),
+        relations=None if known is None else known.renumbered(np.where(keep, number, np.int32(-1))),
     )
 
 

@@ -19,12 +19,14 @@ IMPRESSION_COLUMNS = (
     "propensity", "bid_micros", "market_price_micros",
 )  # fmt: skip
 QUERY_COLUMNS = ("user_id", "query", "item_id", "timestamp")
+RELATION_COLUMNS = ("item_id", "related_id", "relation")
 TABLES = {
     "events": EVENT_COLUMNS,
     "items": ITEM_COLUMNS,
     "users": USER_COLUMNS,
     "impressions": IMPRESSION_COLUMNS,
     "queries": QUERY_COLUMNS,
+    "relations": RELATION_COLUMNS,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.columns import ABSENT, Dataset, time_order
+from models.data.columns import ABSENT, Dataset, Relations, time_order
 from models.schema import FieldKind
 
 Ids = NDArray[np.int64]
@@ -49,10 +49,12 @@ def plain_dataset(
     order: str = "time",
     item_fields: Mapping[str, FieldKind] | None = None,
     item_records: Mapping[int, dict[str, Any]] | None = None,
+    relations: tuple[Ids, Ids, Ids] | None = None,
 ) -> Dataset:
     """The data set of events of one kind: `users`, `items` (their numbers), `time_ms`, `parts`, all [E].
 
     Users and items stand in the order of their numbers; items are those of `item_records` and of the events.
+    `relations` are pairs of these items by number, and the index of their relation, each [R].
     """
     records = item_records or {}
     user_ids, user_rows = np.unique(users, return_inverse=True)
@@ -77,4 +79,11 @@ def plain_dataset(
         event_value=np.full(len(items), np.nan, np.float32),
         event_part=None if parts is None else parts[by_time].astype(np.int8),
         order=order,
+        relations=None
+        if relations is None
+        else Relations(
+            np.searchsorted(item_ids, relations[0]).astype(np.int32),
+            np.searchsorted(item_ids, relations[1]).astype(np.int32),
+            relations[2].astype(np.int8),
+        ),
     )

@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.data.columns import ABSENT, PARTS, Dataset, Impressions, Queries, time_order
+from models.data.columns import (
+    ABSENT,
+    PARTS,
+    RELATIONS,
+    Dataset,
+    Impressions,
+    Queries,
+    Relations,
+    time_order,
+)
 from models.data.entities import Entities, no_entities, read_entities
 from models.data.mapped import MappedTable, Names, rows_of
 from models.data.mapping import DatasetMapping
@@ -24,7 +33,8 @@ LONGEST_QUERY = 10_000
 
 
 def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: Problems) -> Dataset:
-    """Read the tables `files`: events, perhaps items, users, impressions, queries. Bad rows are left out.
+    """Read the tables `files`: events, perhaps the others of `models.data.mapping.TABLES`. Bad rows are left
+    out.
 
     Raises:
         DataError: a file or a mapped column is missing, or no good event is left.
@@ -35,12 +45,14 @@ def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: P
     events = _read_events(tables["events"], mapping)
     shown = _read_impressions(tables["impressions"]) if "impressions" in tables else None
     asked = _read_queries(tables["queries"]) if "queries" in tables else None
+    known = _read_relations(tables["relations"]) if "relations" in tables else None
     if not len(events.time_ms):
         raise DataError("\n".join([*problems.listing(), f"{files['events']}: no usable event"]))
 
     beside = [columns for columns in (shown, asked) if columns]
     users = users.extended(events.user, *(columns["user"].drop_null() for columns in beside))
-    items = items.extended(events.item, *(columns["item"] for columns in beside))
+    pairs = [known["item"], known["related"]] if known else []
+    items = items.extended(events.item, *(columns["item"] for columns in beside), *pairs)
     return Dataset(
         name=mapping.name,
         item_fields=_fields(mapping, "items"),
@@ -66,6 +78,7 @@ def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: P
         order=mapping.order,
         impressions=_impressions(shown, users, items) if shown else None,
         queries=_queries(asked, users, items) if asked else None,
+        relations=_relations(known, items) if known else None,
     )
 
 
@@ -170,6 +183,20 @@ def _read_queries(table: MappedTable) -> dict[str, Any]:
     return _in_order(columns, table)
 
 
+def _read_relations(table: MappedTable) -> dict[str, Any]:
+    """Good rows as they stand; items as ids."""
+    item, related = table.ids("item_id"), table.ids("related_id")
+    _, relation = table.names("relation", ("", *RELATIONS), optional=False)
+    table.reject("relation", relation == 0, "missing")
+    table.reject("relation", relation > len(RELATIONS), f"not one of {', '.join(RELATIONS)}")
+    table.reject(
+        "related_id", pc.fill_null(pc.equal(item, related), False).to_numpy(False), "the item itself"
+    )
+    good = np.flatnonzero(table.finish())
+    rows = pa.array(good)
+    return {"item": item.take(rows), "related": related.take(rows), "relation": relation[good]}
+
+
 def _in_order(columns: Mapping[str, Any], table: MappedTable) -> dict[str, Any]:
     """The good rows by time, which closes the table."""
     good = np.flatnonzero(table.finish())
@@ -191,6 +218,15 @@ def _queries(columns: Mapping[str, Any], users: Entities, items: Entities) -> Qu
         item=rows_of(columns["item"], items.ids),
         time_ms=columns["time_ms"],
     )
+
+
+def _relations(columns: Mapping[str, Any], items: Entities) -> Relations:
+    """Each pair once per relation, where it stands first."""
+    item, related = rows_of(columns["item"], items.ids), rows_of(columns["related"], items.ids)
+    relation = columns["relation"].astype(np.int64) - 1
+    cell = (item.astype(np.int64) * len(items.ids) + related) * len(RELATIONS) + relation
+    first = np.sort(np.unique(cell, return_index=True)[1])
+    return Relations(item[first], related[first], relation[first].astype(np.int8))
 
 
 def _impressions(columns: Mapping[str, Any], users: Entities, items: Entities) -> Impressions:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from models.data.amazon import load_amazon_beauty, load_amazon_grocery
+from models.data.columns import RELATIONS
 from models.data.problems import DataError
 from models.data.splits import leave_last_out
 from models.schema import FieldKind
@@ -37,6 +38,21 @@ class TestGrocery:
         assert dataset.item_ids == ["1", "2", "3"]
         assert dataset.item_records == [{"category": "56"}, {"category": "0"}, {"category": "0"}]
 
+    def test_what_was_bought_along_is_complementary_and_what_was_viewed_along_is_similar(self, tmp_path):
+        dataset = load_amazon_grocery(write(tmp_path / "in", GROCERY))
+        known = dataset.relations
+        pairs = {
+            (dataset.item_ids[i], dataset.item_ids[j], RELATIONS[kind])
+            for i, j, kind in zip(known.item, known.related, known.relation, strict=True)
+        }
+        assert len(known) == len(pairs)
+        assert pairs == {
+            ("2", "1", "complementary"),
+            ("1", "2", "complementary"),
+            ("1", "3", "complementary"),
+            ("1", "2", "similar"),
+        }
+
     @pytest.mark.parametrize(
         ("name", "line", "said"),
         [
@@ -51,6 +67,8 @@ class TestGrocery:
             ("items.csv", "9\tx\t[]\t[]", r"items\.csv:5: expected i_category: a whole number"),
             ("items.csv", "9\t0\t[]\t[1,", r"items\.csv:5: expected r_substitute: a list of items"),
             ("items.csv", '9\t0\t["a"]\t[]', r"items\.csv:5: expected r_complement: a list of items"),
+            ("items.csv", "9\t0\t[]\t[1, 77]", r"items\.csv:5: expected r_substitute: other items .* '77'"),
+            ("items.csv", "9\t0\t[9]\t[]", r"items\.csv:5: expected r_complement: other items .* '9'"),
         ],
     )
     def test_a_bad_line_is_named(self, tmp_path, name, line, said):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.data.columns import ABSENT, Queries
+from models.data.columns import ABSENT, Queries, Relations
 from models.data.dataset import load_dataset, write_dataset
 from models.data.problems import DataError
 from models.schema import FieldKind
@@ -48,6 +48,50 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_name():
 QUERIES = Queries(
     ["horror", "日本 film"], np.array([ABSENT, 1], np.int32), np.array([2, 0], np.int32), np.array([5, 9])
 )
+
+
+RELATED = Relations(
+    np.array([0, 2, 0], np.int32), np.array([1, 0, 1], np.int32), np.array([0, 1, 1], np.int8)
+)
+
+
+def test_relations_are_written_and_loaded(tmp_path):
+    dataset = tiny_dataset(relations=RELATED)
+    write_dataset(tmp_path / "out", dataset)
+    loaded = load_dataset(tmp_path / "out")
+    assert loaded.fingerprint == dataset.fingerprint != tiny_dataset().fingerprint
+    assert loaded.relations.item.tolist() == [0, 2, 0]
+    assert loaded.relations.related.tolist() == [1, 0, 1]
+    assert loaded.relations.relation.tolist() == [0, 1, 1]
+
+
+def test_a_pair_counts_once_per_relation_and_may_bring_items(tmp_path):
+    events = "user_id,item_id,event,timestamp\nu,a,view,1\n"
+    relations = "item_id,related_id,relation\na,b,similar\na,b,similar\na,b,complementary\n"
+    loaded = load_dataset(canonical(tmp_path / "shop", events=events, relations=relations))
+    assert loaded.item_ids == ["a", "b"]
+    assert loaded.relations.relation.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a,b,twin", r"relations\.csv:2: relation: not one of similar, complementary"),
+        ("a,b,", r"relations\.csv:2: relation: missing"),
+        ("a,a,similar", r"relations\.csv:2: related_id: the item itself"),
+        ("a,,similar", r"relations\.csv:2: related_id"),
+    ],
+)
+def test_a_bad_relation_is_named(tmp_path, row, said):
+    events = "user_id,item_id,event,timestamp\nu,a,view,1\n"
+    relations = f"item_id,related_id,relation\n{row}\n"
+    with pytest.raises(DataError, match=said):
+        load_dataset(canonical(tmp_path / "shop", events=events, relations=relations))
+
+
+def test_relations_follow_their_items_to_other_rows():
+    kept = RELATED.renumbered(np.array([1, 0, -1], np.int32))
+    assert (kept.item.tolist(), kept.related.tolist(), kept.relation.tolist()) == ([1, 1], [0, 0], [0, 1])
 
 
 def test_searches_are_written_and_loaded(tmp_path):
