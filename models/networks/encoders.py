@@ -34,6 +34,9 @@ class SetEncoder(Protocol):
     def others(self, x: Tensor, mask: Tensor) -> Tensor:
         """At each place the encoding of all other events of the row: [B, T, d]."""
 
+    def whole(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The encoding of all events of the row, what the last place of a call has: [B, 1, d]."""
+
 
 ENCODERS: dict[str, type[SequenceEncoder]] = {
     "hstu": HstuEncoder,

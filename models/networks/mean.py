@@ -40,6 +40,11 @@ class MeanEncoder(nn.Module):
         weight, weighted = self._weighted(x, mask)
         return self._refined(weighted.sum(1, keepdim=True) - weighted, weight.sum(1, keepdim=True) - weight)
 
+    def whole(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The mean of all events of each row: [B, 1, d] under mask [B, T]."""
+        weight, weighted = self._weighted(x, mask)
+        return self._refined(weighted.sum(1, keepdim=True), weight.sum(1, keepdim=True))
+
     def _weighted(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         length = x.norm(dim=-1, keepdim=True).clamp(min=1e-6)
         told = self.dropout(self.weight(x)).clamp(-10, 10) - self.exponent * length.log()

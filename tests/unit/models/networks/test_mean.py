@@ -67,6 +67,13 @@ def test_the_others_of_a_place_are_the_history_without_it(encoder):
         torch.testing.assert_close(asked[:, place], served, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("valid", [0, 1, LENGTH])
+def test_the_whole_of_a_row_is_what_its_last_place_says(encoder, valid):
+    mask = real(valid)
+    assert encoder.whole(events(), mask).shape == (BATCH, 1, DIM)
+    torch.testing.assert_close(encoder.whole(events(), mask)[:, 0], encoder(events(), mask)[:, -1])
+
+
 def test_a_heavier_event_counts_more():
     encoder = MeanEncoder(2, 1, 1, 4, 0.0).eval()
     for parameter in encoder.parameters():

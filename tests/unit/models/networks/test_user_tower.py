@@ -93,3 +93,9 @@ def test_a_single_event_is_asked_for_as_a_stranger_asks(of_sets):
     assert asked.isfinite().all()
     nothing = empty(inputs) | {"mask": torch.zeros_like(inputs["mask"])}
     torch.testing.assert_close(asked, run(of_sets, nothing))
+
+
+def test_of_a_set_the_query_is_that_of_the_last_place(of_sets):
+    inputs = history(DIM, 4, 7)
+    positions = of_sets.positions(**{name: inputs[name] for name in READ})
+    torch.testing.assert_close(run(of_sets, inputs), positions[:, -1], rtol=1e-4, atol=1e-4)
