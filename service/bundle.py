@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,9 +72,6 @@ class Bundle:
     """None in a bundle that searches by words alone."""
     calibrator: Calibrator
     _interest_models: dict[str, InterestModel] = field(default_factory=dict, repr=False, compare=False)
-    _by_plan: deque[tuple[Plan, InterestModel]] = field(
-        default_factory=lambda: deque(maxlen=4), repr=False, compare=False
-    )
     _by_plan: deque[tuple[Plan, InterestModel]] = field(
         default_factory=lambda: deque(maxlen=4), repr=False, compare=False
     )
@@ -158,16 +154,11 @@ class Bundle:
         for known, model in self._by_plan:
             if known is plan:
                 return model
-        # Each change of the catalogue assembles the cascades anew, under the very same plan.
-        for known, model in self._by_plan:
-            if known is plan:
-                return model
         key = json.dumps(plan.to_json(), sort_keys=True)
         if key not in self._interest_models:
             self._interest_models[key] = InterestModel(
                 self.item_vectors, self.centroids, self.assignment, self.snapshot, plan
             )
-        self._by_plan.append((plan, self._interest_models[key]))
         self._by_plan.append((plan, self._interest_models[key]))
         return self._interest_models[key]
 
