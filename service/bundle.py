@@ -19,6 +19,7 @@ from models.graph import Graph
 from models.plan import Plan
 from models.schema import Schema
 from ranking.calibration import Calibrator, calibrator_from_json
+from retrieval.complements import Complements
 from retrieval.factors import Factors
 from retrieval.index import METRIC, VectorIndex, open_index
 from retrieval.index_card import IndexCard
@@ -60,6 +61,8 @@ class Bundle:
     pairs: PairScorer | None
     """None: neighbours are summed, the same for all users."""
     factors: Factors | None
+    complements: Complements | None
+    """None: what goes together is told by co-occurrence alone."""
     snapshot: Snapshot
     index_card: IndexCard
     index: VectorIndex
@@ -109,6 +112,7 @@ class Bundle:
             ),
             pairs=_pairs(folder),
             factors=_factors(folder, threads),
+            complements=_complements(folder, threads),
             snapshot=Snapshot(
                 _array(folder, artifacts.SNAPSHOT_VECTORS),
                 _array(folder, artifacts.SNAPSHOT_CLUSTERS),
@@ -185,6 +189,10 @@ class Bundle:
         if self.factors is not None:
             sizes[artifacts.FACTORS] = len(self.factors.vectors)
             sizes[artifacts.FACTOR_INDEX] = self.factors.index.size
+        if self.complements is not None:
+            sizes[artifacts.COMPLEMENT_IN] = len(self.complements.inward)
+            sizes[artifacts.COMPLEMENT_OUT] = len(self.complements.outward)
+            sizes[artifacts.COMPLEMENT_INDEX] = self.complements.index.size
         count = len(self.item_ids)
         for name, size in sizes.items():
             if size != count:
@@ -271,6 +279,20 @@ def _factors(folder: Path, threads: int) -> Factors | None:
         return Factors(vectors, index, **_json(path))
     except TypeError as error:
         raise BundleError(f"{path}: not a card that this version reads: {error}") from error
+
+
+def _complements(folder: Path, threads: int) -> Complements | None:
+    if not (folder / artifacts.COMPLEMENT_INDEX).exists():
+        return None
+    inward, outward = _array(folder, artifacts.COMPLEMENT_IN), _array(folder, artifacts.COMPLEMENT_OUT)
+    index = open_index(folder / artifacts.COMPLEMENT_INDEX, threads=threads)
+    for name, vectors in ((artifacts.COMPLEMENT_IN, inward), (artifacts.COMPLEMENT_OUT, outward)):
+        if vectors.ndim != 2 or vectors.shape[1] != index.dim:
+            raise BundleError(
+                f"{folder / name}: shape {vectors.shape}, {artifacts.COMPLEMENT_INDEX} has {index.dim} "
+                "dimensions"
+            )
+    return Complements(inward, outward, index)
 
 
 def _json(path: Path) -> Any:

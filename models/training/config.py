@@ -204,6 +204,22 @@ class RetrievalConfig(_Section):
     snapshot_clusters: int = Field(8, ge=1, description="clusters kept per user of the snapshot")
 
 
+class ComplementConfig(_Section):
+    """Dual vectors of items by skip-gram: what lists of complements are searched with."""
+
+    dim: int = Field(64, ge=2, description="dimension of the dual vectors")
+    window: int = Field(30, ge=1, description="places between two events of a user that still go together")
+    window_days: float = Field(
+        1.0, ge=0, description="days between two such events; without meaning where times are made up"
+    )
+    temperature: float = Field(0.2, gt=0, description="cosines are divided by it")
+    learning_rate: float = Field(5e-3, gt=0, description="peak of the one-cycle schedule")
+    batch: int = Field(4096, ge=1, description="pairs per step")
+    epochs: int = Field(5, ge=0, description="epochs; 0 = no such vectors, complements by co-occurrence")
+    pairs: int = Field(200_000, ge=1, description="pairs drawn per epoch at most")
+    negatives: int = Field(1024, ge=2, description="sampled items that a pair has to beat")
+
+
 class TrainConfig(_Section):
     """Everything that a training run depends on, beside the data."""
 
@@ -214,6 +230,7 @@ class TrainConfig(_Section):
     tower: TowerConfig = TowerConfig()
     query: QueryConfig = QueryConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+    complements: ComplementConfig = ComplementConfig()
     preranker: PreRankerConfig = PreRankerConfig()
     ranker: RankerConfig = RankerConfig()
     calibration: str = Field("auto", description="isotonic, platt, or auto: the better on held-out requests")

@@ -19,6 +19,7 @@ from models.data.vocabulary import build_schema
 from models.plan import Plan
 from models.schema import Schema
 from models.training.calibrate import fit_calibrator, labelled
+from models.training.complements import learn_complements
 from models.training.config import SplitConfig, TrainConfig
 from models.training.features import Features
 from models.training.funnel import Funnel, Pool, snapshot_of
@@ -30,6 +31,8 @@ from models.training.tables import Space, Tables
 from models.training.timeline import Requests, Timeline, newest_per_user
 from models.training.tower import Towers, train_towers
 from ranking.calibration import Calibrator
+from retrieval.complements import Complements
+from retrieval.index import IndexSettings
 from retrieval.metrics import auc, copc, ece, gauc, log_loss
 from retrieval.pairs import PairScorer
 from retrieval.snapshot import Snapshot
@@ -63,6 +66,7 @@ class Trained:
     metrics: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     scorer: PairScorer | None = None
+    complements: Complements | None = None
 
 
 def train(dataset: Dataset, config: TrainConfig) -> Trained:
@@ -111,6 +115,11 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         logits = ranker.logits(features.batch(validation), held_out, plan.ranked)
         calibrator, tried = fit_calibrator(config.calibration, logits, held_out)
     final = funnels.after(split.train_and_validation)
+    with timed(seconds, "complements"):
+        settings = IndexSettings(config.retrieval.index)
+        complements = learn_complements(
+            dataset, split.train_and_validation, config.complements, settings, config.seed, config.threads
+        )
     metrics = {
         "validation": {
             "requests": len(validation),
@@ -138,6 +147,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         metrics,
         seconds,
         funnels.scorer,
+        complements,
     )
 
 

@@ -133,6 +133,10 @@ def _write_tables(folder: Path, trained: Trained) -> None:
         np.save(folder / artifacts.FACTORS, factors.vectors)
         factors.index.save(folder / artifacts.FACTOR_INDEX)
         write_json(folder / artifacts.FACTOR_CARD, {"alpha": factors.alpha, "l2": factors.l2})
+    if trained.complements is not None:
+        np.save(folder / artifacts.COMPLEMENT_IN, trained.complements.inward)
+        np.save(folder / artifacts.COMPLEMENT_OUT, trained.complements.outward)
+        trained.complements.index.save(folder / artifacts.COMPLEMENT_INDEX)
     trained.space.index.save(folder / artifacts.INDEX)
     _card(trained).write(folder)
 

@@ -25,7 +25,11 @@ def test_what_was_written_reads_back(trained_world: TrainedWorld):
     assert run.schema == trained.schema
     assert run.about["dataset"]["fingerprint"] == trained_world.dataset.fingerprint
     assert run.about["metrics"] == json.loads(json.dumps(trained.metrics))
-    assert set(run.about["seconds"]) == {"towers", "preranker", "retrieval", "ranker", "calibration"}
+    stages = {"towers", "preranker", "query", "retrieval", "ranker", "calibration", "complements"}
+    assert set(run.about["seconds"]) == stages
+    np.testing.assert_array_equal(
+        np.load(trained_world.run / artifacts.COMPLEMENT_OUT), trained.complements.outward
+    )
 
 
 def test_every_network_answers_as_it_was_trained(trained_world: TrainedWorld):
