@@ -112,3 +112,5 @@ def _samples(engine: Engine) -> Iterator[Request]:
         yield Request(kind=Kind.SEARCH, text=item, session=seen)
         if popular:
             yield Request(kind=Kind.SIMILAR, item_id=item)
+            if engine.bundle.complements is not None:
+                yield Request(kind=Kind.COMPLEMENTARY, item_id=item)

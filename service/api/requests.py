@@ -25,8 +25,8 @@ def search_request(body: SearchIn) -> Request:
 
 
 def similar_request(body: SimilarIn) -> Request:
-    """A question for similar items as the cascade knows it."""
-    return Request(kind=Kind.SIMILAR, item_id=ItemId(body.item_id), **_list(body))
+    """A question for related items as the cascade knows it; each relation is a kind of list."""
+    return Request(kind=Kind(body.relation), item_id=ItemId(body.item_id), **_list(body))
 
 
 def _list(body: ListIn) -> dict[str, Any]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidation, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
@@ -48,6 +56,20 @@ Moment = Annotated[int, Field(ge=0, le=LAST_MS, description="Milliseconds since 
 Json = Annotated[dict[str, Any], AfterValidator(_shallow)]
 Attributes = Annotated[dict[Name, Annotated[Any, AfterValidator(_attribute)]], Field(max_length=256)]
 Count = Annotated[int, Field(ge=1, le=200)]
+
+
+RELATIONS = ("similar", "complementary")
+_RELATION = {"type": "string", "enum": list(RELATIONS)}
+
+
+def _relation(value: str) -> str:
+    """Refuse what is no relation by its name."""
+    if value not in RELATIONS:
+        known = ", ".join(RELATIONS)
+        raise PydanticCustomError(
+            "relation", "{value} is no relation; known are {known}", {"value": repr(value), "known": known}
+        )
+    return value
 
 
 class Body(BaseModel):
@@ -116,6 +138,12 @@ class SimilarIn(ListIn):
     """`POST /v1/similar`"""
 
     item_id: Id
+    relation: Annotated[str, AfterValidator(_relation), WithJsonSchema(_RELATION)] = Field(
+        "similar",
+        description="similar: what could be had instead of the item; complementary: what goes with it. Of an "
+        "item that nobody met before the export, that is what goes with the items nearest to it by content. "
+        "A bundle without vectors for it answers by co-occurrence and says `degraded`.",
+    )
 
 
 class SponsoredOut(BaseModel):

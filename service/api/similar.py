@@ -1,4 +1,4 @@
-"""`POST /v1/similar`: which items go with this one?"""
+"""`POST /v1/similar`: which items are like this one, or go with it?"""
 
 from __future__ import annotations
 
@@ -14,5 +14,8 @@ router = APIRouter(prefix="/v1", tags=["lists"], route_class=JsonRoute)
 
 @router.post("/similar", response_model=ListOut)
 async def similar(body: SimilarIn, request: Request, call: CallOf, parts: PartsOf) -> JsonResponse:
-    """Items like `item_id`; an item that the catalogue does not know is 404."""
+    """Items like `item_id`, or with `relation` complementary those that go with it.
+
+    An item that the catalogue does not know is 404.
+    """
     return await answer_list(parts, call, request, body, similar_request(body))

@@ -35,12 +35,13 @@ from service.cascade.scorers.cross import Interest, Popularity, SimilarToRecent,
 from service.cascade.scorers.found import Fused, Suiting
 from service.cascade.scorers.prerank import PreRank
 from service.cascade.scorers.rank import Rank
-from service.cascade.scorers.relevance import Blend, Related
+from service.cascade.scorers.relevance import TERMS, Blend, Related
 from service.cascade.selectors.best import AsTheyCame, Best
 from service.cascade.selectors.diverse import Diverse
 from service.cascade.selectors.exploring import WithFresh
 from service.cascade.selectors.pinned import WithPinned
 from service.cascade.sources.anchor import Nearby, TogetherWith
+from service.cascade.sources.complements import Asking, GoesWith
 from service.cascade.sources.dense import Dense
 from service.cascade.sources.factors import FactorSearch
 from service.cascade.sources.fresh import Fresh
@@ -54,7 +55,12 @@ from service.catalogue import Catalogue
 from service.errors import OperatorError
 
 SIMILAR_PERSONAL = 0.1
-"""Weight of the user's own order in a similar list; a perfect likeness counts 1."""
+"""Weight of the user's own order in a list of related items; a perfect relation counts 1."""
+WITHOUT_DUAL: Mapping[str, Mapping[str, float]] = {
+    "similar": {"cosine": 1.0, "together": 1.0},
+    "complementary": {"together": 1.0},
+}
+"""Weights of a bundle that has no dual vectors, whatever its plan says."""
 
 
 def assemble(
@@ -69,13 +75,14 @@ def assemble(
     Without `trends_at` nothing trends.
 
     Raises:
-        OperatorError: the plan has a quota for a source that does not exist.
+        OperatorError: the plan has a quota for a source, or a weight of a relation, that does not exist.
     """
     parts = _Parts(plan, bundle, catalogue, observer, trends_at)
     return {
         Kind.RECOMMEND: recommend(parts),
         Kind.SEARCH: search(parts),
         Kind.SIMILAR: similar(parts),
+        Kind.COMPLEMENTARY: complementary(parts),
     }
 
 
@@ -152,9 +159,25 @@ def search(parts: _Parts) -> Cascade:
 
 
 def similar(parts: _Parts) -> Cascade:
-    """What is like this item?"""
-    plan, bundle = parts.plan, parts.bundle
-    related = Related(bundle.neighbours, parts.catalogue)
+    """What could be had instead of this item?"""
+    weights = parts.plan.similar_weights if parts.bundle.complements else WITHOUT_DUAL["similar"]
+    sources = (parts.together(), Nearby(parts.bundle.index, parts.catalogue, parts.plan.ranked))
+    return _related(parts, Kind.SIMILAR, weights, sources)
+
+
+def complementary(parts: _Parts) -> Cascade:
+    """What goes with this item?"""
+    weights = parts.plan.complementary_weights if parts.bundle.complements else WITHOUT_DUAL["complementary"]
+    sources = (parts.together(), GoesWith(parts.asking(), parts.plan.ranked))
+    return _related(parts, Kind.COMPLEMENTARY, weights, sources)
+
+
+def _related(parts: _Parts, kind: Kind, weights: Mapping[str, float], sources: tuple[Source, ...]) -> Cascade:
+    """A list that starts from one item: by its relation to it, and a little by what suits the user."""
+    plan = parts.plan
+    if unknown := sorted(set(weights) - set(TERMS)):
+        raise OperatorError(f"plan.{kind}_weights: there is no {unknown[0]!r}; known are {', '.join(TERMS)}")
+    related = Related(weights, parts.bundle.neighbours, parts.catalogue, parts.asking())
     retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
     blend = (Blend(SIMILAR_PERSONAL), Boost("blend"))
     steps = {
@@ -171,18 +194,15 @@ def similar(parts: _Parts) -> Cascade:
         ),
     }
     return Cascade(
-        name=Kind.SIMILAR,
+        name=kind,
         hydrators=parts.hydrators(),
-        sources=(
-            TogetherWith(bundle.neighbours, parts.catalogue),
-            Nearby(bundle.index, parts.catalogue, plan.ranked),
-        ),
+        sources=sources,
         filters=parts.filters(),
         rounds=(
             *steps[plan.depth],
             Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=0.0), None),
         ),
-        shares={"together": 1.0, "nearby": 1.0},
+        shares={source.name: 1.0 for source in sources},
         observer=parts.observer,
     )
 
@@ -245,6 +265,15 @@ class _Parts:
         if self.bundle.factors is None:
             return ()
         return (FactorSearch(self.bundle.factors, self.plan, self.catalogue, self._size("factors")),)
+
+    def together(self) -> Source:
+        return TogetherWith(self.bundle.neighbours, self.catalogue)
+
+    def asking(self) -> Asking | None:
+        """None where the bundle has no dual vectors."""
+        if self.bundle.complements is None:
+            return None
+        return Asking(self.bundle.complements, self.bundle.index, self.catalogue)
 
     def filters(self) -> tuple[Filter, ...]:
         return (Available(self.catalogue), Excluded(), Shown(), Seen(), Muted(self.catalogue), Rule())

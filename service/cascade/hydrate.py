@@ -47,11 +47,11 @@ def hydrate(
 
     `record` None = nobody asked the store, or it did not answer. Items that the catalogue does not know are
     skipped in events and in `exclude_items`. A search without words is a recommendation. What the user muted
-    is left out of recommendations; search and similar answer what was asked for.
+    is left out of recommendations; the other kinds answer what was asked for.
 
     Raises:
         CallerError: the filter, a boost or the cursor cannot be.
-        NotFound: `similar` starts from an unknown item.
+        NotFound: `similar` or `complementary` starts from an unknown item.
     """
     record = record or UserRecord()
     text = request.text if query_words(request.text or "") else None
@@ -123,7 +123,7 @@ def _placement(name: str, schema: Schema) -> int:
 
 
 def _anchor(request: Request, catalogue: Catalogue) -> int | None:
-    if request.kind is not Kind.SIMILAR:
+    if request.kind not in (Kind.SIMILAR, Kind.COMPLEMENTARY):
         return None
     item_id = request.item_id or ItemId("")
     row = int(catalogue.rows_of([item_id])[0])

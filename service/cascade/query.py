@@ -31,6 +31,7 @@ class Kind(StrEnum):
     RECOMMEND = "recommend"
     SEARCH = "search"
     SIMILAR = "similar"
+    COMPLEMENTARY = "complementary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,29 @@ class SessionEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Cap:
+    """At most `most` items with the same value of `field` in any `window` places; None = in the whole list."""
+
+    field: str
+    most: int
+    window: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Items whose category or set `field` has the user's id, or a value of his profile attribute."""
+
+    field: str
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A call as the caller made it, ids as strings, types checked by the API layer.
 
-    `text` belongs to search, `item_id` to similar. `filter` and `boost` are in the language of
-    `service.rules`. `include_seen` None = the kind's habit: recommend leaves out what the user has seen,
-    search and similar do not.
+    `text` belongs to search, `item_id` to similar and complementary. `filter` and `boost` are in the language
+    of `service.rules`. `include_seen` None = the kind's habit: recommend leaves out what the user has seen,
+    the others do not.
     """
 
     kind: Kind = Kind.RECOMMEND
@@ -61,12 +79,17 @@ class Request:
     filter: Mapping[str, Any] | None = None
     boost: Sequence[Mapping[str, Any]] = ()
     exclude_items: Sequence[ItemId] = ()
+    exclude_own: Own | None = None
+    caps: Sequence[Cap] = ()
     include_seen: bool | None = None
     diversity: float | None = None
     cursor: str | None = None
     explain: bool = False
     facets: Sequence[str] = ()
     """Attributes whose values are counted over what a search chose from."""
+    placement_filter: Mapping[str, Any] | None = None
+    """What the operator lets through at the placement, besides the caller's filter."""
+    placement_boost: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +124,13 @@ class UserState:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One recommend, search or similar call after validation and hydration.
+    """One call for a list after validation and hydration.
 
     `count` items are wanted after the `offset` items of earlier pages; `shown` are the rows of those,
     `trail` the hashes of their ids; `exclude` are rows that the caller rules out; `rule` is the caller's
     filter compiled to a mask over all item rows (None = no rule) and `boost` a factor per item row. `seed`
-    makes every random choice repeatable. `placement` is the row of the popularity table. `quality` in 0..1
-    scales how many candidates are pre-ranked and ranked.
+    makes every random choice repeatable. `placement` is the row of the popularity table, `placement_name`
+    what the caller said. `quality` in 0..1 scales how many candidates are pre-ranked and ranked.
     """
 
     request_id: str
@@ -118,13 +141,19 @@ class Query:
     placement: int
     count: int
     seed: int
+    placement_name: str = "default"
     state: UserState = UserState()
     offset: int = 0
     shown: Rows = field(default_factory=lambda: NO_ROWS)
     trail: Hashes = field(default_factory=lambda: _NO_HASHES)
     exclude: Rows = field(default_factory=lambda: NO_ROWS)
+    own: Rows = field(default_factory=lambda: NO_ROWS)
+    """Rows of the user's own items, which are ruled out."""
+    caps: tuple[Cap, ...] = ()
+    before: Rows = field(default_factory=lambda: NO_ROWS)
+    """Rows of earlier pages that the caps look at, the last place last."""
     anchor: int | None = None
-    """Row of the item that `similar` starts from."""
+    """Row of the item that `similar` or `complementary` starts from."""
     text: str | None = None
     """The words of a search."""
     rule: NDArray[np.bool_] | None = None

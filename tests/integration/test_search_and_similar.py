@@ -104,6 +104,37 @@ def test_similar_to_nothing_is_404(client: httpx.Client) -> None:
     assert answer.json()["code"] == "not-found"
 
 
+def test_each_relation_is_asked_for_by_name(client: httpx.Client) -> None:
+    assert ids(similar(client, "item-6", count=5)) == ids(
+        similar(client, "item-6", count=5, relation="similar")
+    )
+    answer = similar(client, "item-6", count=5, relation="complementary", explain=True)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["degraded"] == ["complements"], "the tiny bundle has no dual vectors"
+    assert len(body["items"]) == 5
+    assert "relevance" in body["items"][0]["explain"]
+    page = similar(client, "item-6", count=2, relation="complementary")
+    more = similar(client, "item-6", count=2, relation="complementary", cursor=page.json()["next_cursor"])
+    assert not set(ids(page)) & set(ids(more))
+
+
+def test_complements_of_nothing_are_404(client: httpx.Client) -> None:
+    answer = similar(client, "no such item", relation="complementary")
+    assert answer.status_code == 404
+    assert "no such item" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("relation", ["twin", "", "Similar", None, 3])
+def test_an_unknown_relation_is_named_beside_the_known_ones(client: httpx.Client, relation: Any) -> None:
+    answer = similar(client, "item-6", relation=relation)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["path"] == "relation"
+    if isinstance(relation, str):
+        assert error["message"] == f"{relation!r} is no relation; known are similar, complementary"
+
+
 def test_similar_obeys_the_filter(client: httpx.Client) -> None:
     rule = {"field": "studio", "op": "exists", "value": False}
     assert all(row_of(item) % 3 == 0 for item in ids(similar(client, "item-6", filter=rule)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,33 +13,64 @@ from retrieval.neighbours import Neighbours
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
 from service.cascade.sources.anchor import anchor_of
+from service.cascade.sources.complements import Asking
 from service.catalogue import Catalogue
 
 Floats = NDArray[np.float32]
 
+TERMS = ("cosine", "together", "alike", "company")
+"""What relates an item to another; the latter two are of bundles with dual vectors."""
+
+
+def weighed(terms: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
+    """The sum of terms [N] in 0..1 by their weights, over the sum of the positive ones; at least 0."""
+    total = sum(max(weight, 0.0) for weight in weights.values())
+    values = sum(np.float32(weights.get(name, 0.0)) * values for name, values in terms.items())
+    score: Floats = np.maximum(values / max(total, 1e-12), 0.0).astype(np.float32)
+    return score
+
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Likeness to the anchor: the mean of the cosine and of the relative item-to-item similarity."""
+    """How a candidate is related to the anchor: a weighted sum of the terms of `TERMS`, for either relation.
 
+    `cosine` is that of the item vectors, `together` the item-to-item similarity beside the list's best,
+    `alike` the cosine of IN with IN vectors and `company` that of IN with OUT ones. A candidate without dual
+    vectors, such as one that came after the export, has its `cosine` for both of them.
+    """
+
+    weights: Mapping[str, float]
     neighbours: Neighbours
     catalogue: Catalogue
+    asking: Asking | None = None
     name: ClassVar[str] = "relevance"
     requires: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[bool] = False
 
     def score(self, query: Query, batch: Candidates) -> Floats:
-        """Likeness [N] in 0..1; a negative cosine counts 0."""
+        """Relatedness [N] in 0..1; a negative cosine counts 0."""
         anchor = np.array([anchor_of(query)], np.int32)
         direction = self.catalogue.items.take(anchor)[0, :-1]
-        cosine = self.catalogue.items.take(batch.rows)[:, :-1] @ direction
+        cosine = np.maximum(self.catalogue.items.take(batch.rows)[:, :-1] @ direction, 0.0)
+        terms = {"cosine": cosine, "together": self._together(anchor, batch)}
+        if self.asking is not None:
+            terms |= self._dual(query, batch, cosine)
+        return weighed(terms, self.weights)
+
+    def _together(self, anchor: NDArray[np.int32], batch: Candidates) -> Floats:
         together = np.zeros(len(batch), np.float32)
         listed = batch.rows < len(self.neighbours.rows)
         if anchor[0] < len(self.neighbours.rows):
             one = np.ones(1, np.float32)
             together[listed] = self.neighbours.score_rows(anchor, one, batch.rows[listed])
-        likeness: Floats = np.maximum(cosine, 0.0) + _relative(together)
-        return likeness * np.float32(0.5)
+        return _relative(together)
+
+    def _dual(self, query: Query, batch: Candidates, cosine: Floats) -> Mapping[str, Floats]:
+        assert self.asking is not None
+        dual, vector = self.asking.complements, self.asking.vector(query)
+        known = dual.knows(batch.rows)
+        found = {"alike": dual.alike(vector, batch.rows), "company": dual.score(vector, batch.rows)}
+        return {name: np.where(known, np.maximum(values, 0.0), cosine) for name, values in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
