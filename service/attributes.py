@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,37 @@ class Labels:
             if (code := self._code.get(value)) is not None:
                 mask[self._rows[self._starts[code] : self._starts[code + 1]]] = True
         return mask
+
+    @property
+    def count(self) -> int:
+        """How many values there are, numbered from 0."""
+        return len(self._code)
+
+    def code(self, value: str) -> int | None:
+        """The number of a value; None where no item holds it."""
+        return self._code.get(value)
+
+    def codes_of(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The numbers of the distinct values that each of N rows holds, [N, V] padded with -1."""
+        codes, starts = self._by_row
+        first, last = starts[rows], starts[rows + 1]
+        width = int((last - first).max(initial=0))
+        if width == 0:
+            return np.full((len(rows), 0), -1, np.int32)
+        places = first[:, None] + np.arange(width)
+        held = codes[np.minimum(places, len(codes) - 1)]
+        return np.where(places < last[:, None], held, np.int32(-1))
+
+    @cached_property
+    def _by_row(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The same postings by row; made when a cap first asks, for most columns are never capped."""
+        codes = np.repeat(np.arange(len(self._starts) - 1, dtype=np.int32), np.diff(self._starts))
+        order = np.argsort(self._rows, kind="stable")
+        rows, codes = self._rows[order], codes[order]
+        again = np.zeros(len(rows), bool)
+        again[1:] = (rows[1:] == rows[:-1]) & (codes[1:] == codes[:-1])
+        rows, codes = rows[~again], codes[~again]
+        return codes, np.searchsorted(rows, np.arange(self._count + 1))
 
     def present(self) -> Mask:
         """Items [n] that hold any value."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.artifacts import StringColumn
 from models.schema import Field
 from retrieval.scan import Scan
-from service.attributes import Attributes, as_number
+from service.attributes import Attributes, as_labels, as_number
 from service.bundle import Bundle
 from service.cascade.membership import is_among
 from service.cascade.query import Hashes, ItemId, Rows
@@ -237,6 +237,44 @@ class Catalogue:
             directions = self.items.take(rows[late])[:, :-1]
             clusters[late] = (directions @ self.exported.centroids.T).argmax(axis=1)
         return np.where(rows >= 0, clusters, np.int32(-1)).astype(np.int32)
+
+    def holding(self, name: str, values: Sequence[str]) -> Rows:
+        """Rows whose category or set `name` has one of the values, ascending."""
+        mask = self._match(lambda table: table.labels[name].any_of(values))
+        return np.flatnonzero(mask).astype(np.int32)
+
+    def codes_of(self, name: str, rows: Rows) -> Rows:
+        """Numbers of the values that N rows have of a category or set, [N, V] padded with -1.
+
+        They mean something within one call only: a value that no exported item has gets the next number.
+        """
+        labels = self.exported.attributes.labels[name]
+        changed = is_among(rows, self.changed)
+        if not changed.any():
+            return labels.codes_of(rows)
+        late: dict[str, int] = {}
+        held = labels.codes_of(np.where(changed, 0, rows).astype(np.int32))
+        lists = {}
+        for i in np.flatnonzero(changed).tolist():
+            values = dict.fromkeys(as_labels((self.record_of(int(rows[i])) or {}).get(name)))
+            known = ((value, labels.code(value)) for value in values)
+            lists[i] = [
+                late.setdefault(value, labels.count + len(late)) if code is None else code
+                for value, code in known
+            ]
+        width = max(held.shape[1], max(map(len, lists.values())))
+        codes = np.full((len(rows), width), -1, np.int32)
+        codes[:, : held.shape[1]] = np.where(changed[:, None], np.int32(-1), held)
+        for i, own in lists.items():
+            codes[i, : len(own)] = own
+        return codes
+
+    def in_order(self, hashes: Hashes) -> Rows:
+        """The rows whose ids have these hashes, in their order; what is gone is left out."""
+        rows = self.rows_of_hashes(hashes)
+        place = {one: i for i, one in enumerate(hashes.tolist())}
+        places = [place[one] for one in hash_ids(self.ids_of(rows)).tolist()]
+        return rows[np.argsort(places, kind="stable")].astype(np.int32)
 
     def count_in(self, clusters: Rows) -> int:
         """How many items of the bundle are in these clusters."""

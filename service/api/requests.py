@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.api.schemas import ListIn, RecommendIn, SearchIn, SimilarIn
-from service.cascade.query import ItemId, Kind, Request, SessionEvent, UserId
+from service.cascade.query import Cap, ItemId, Kind, Own, Request, SessionEvent, UserId
 
 
 def recommend_request(body: RecommendIn) -> Request:
@@ -30,13 +30,16 @@ def similar_request(body: SimilarIn) -> Request:
 
 
 def _list(body: ListIn) -> dict[str, Any]:
+    own = body.exclude_own
     return {
         "user_id": None if body.user_id is None else UserId(body.user_id),
         "count": body.count,
         "placement": body.placement,
         "filter": body.filter,
         "boost": [{"filter": boost.filter, "factor": boost.factor} for boost in body.boost],
-        "exclude_items": [ItemId(item) for item in body.exclude_items],
+        "exclude_items": body.exclude_items,
+        "exclude_own": None if own is None else Own(own.field, own.profile),
+        "caps": [Cap(cap.field, cap.most, cap.window) for cap in body.caps],
         "cursor": body.cursor,
         "explain": body.explain,
     }

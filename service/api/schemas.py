@@ -93,6 +93,25 @@ class BoostIn(Body):
     factor: float = Field(gt=0)
 
 
+class CapIn(Body):
+    """At most so many items with the same value in any window of places."""
+
+    field: Name = Field(description="A category or a set of items; each value of a set counts.")
+    most: int = Field(ge=1, le=200)
+    window: int | None = Field(
+        None, ge=2, le=200, description="Places in a row, over pages too; without it the whole list."
+    )
+
+
+class OwnIn(Body):
+    """What makes an item the user's own."""
+
+    field: Name = Field(description="A category or a set of items, such as who sells it.")
+    profile: Name | None = Field(
+        None, description="The profile attribute that it is compared with; without it the user's id."
+    )
+
+
 class ListIn(Body):
     """What every call for a list may say."""
 
@@ -101,7 +120,9 @@ class ListIn(Body):
     placement: Name = "default"
     filter: Json | None = Field(None, description="A rule over item attributes.")
     boost: list[BoostIn] = Field([], max_length=16)
-    exclude_items: list[Id] = Field([], max_length=1000)
+    exclude_items: list[Id] = Field([], max_length=10_000)
+    exclude_own: OwnIn | None = Field(None, description="Leave out what the user sells or made.")
+    caps: list[CapIn] = Field([], max_length=8, description="All of them hold; the page may be shorter.")
     cursor: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = Field(
         None, description="`next_cursor` of the page before."
     )

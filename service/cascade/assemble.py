@@ -20,7 +20,7 @@ from retrieval.user_tower import UserTower
 from service.bundle import Bundle
 from service.cascade.cascade import Cascade
 from service.cascade.filters.available import Available
-from service.cascade.filters.excluded import Excluded
+from service.cascade.filters.excluded import Excluded, OwnItems
 from service.cascade.filters.muted import Muted
 from service.cascade.filters.rule import Rule
 from service.cascade.filters.seen import Seen, Shown
@@ -37,6 +37,7 @@ from service.cascade.scorers.prerank import PreRank
 from service.cascade.scorers.rank import Rank
 from service.cascade.scorers.relevance import TERMS, Blend, Related
 from service.cascade.selectors.best import AsTheyCame, Best
+from service.cascade.selectors.capped import WithCaps
 from service.cascade.selectors.diverse import Diverse
 from service.cascade.selectors.exploring import WithFresh
 from service.cascade.selectors.pinned import WithPinned
@@ -120,7 +121,7 @@ def recommend(parts: _Parts) -> Cascade:
         hydrators=parts.hydrators(),
         sources=parts.sources(),
         filters=parts.filters(),
-        rounds=(*steps[plan.depth], Round("diversity", (), by_diversity, None)),
+        rounds=(*steps[plan.depth], Round("diversity", (), parts.with_caps(by_diversity), None)),
         shares=plan.quotas,
         observer=parts.observer,
     )
@@ -134,17 +135,18 @@ def search(parts: _Parts) -> Cascade:
     match = (fused, Suiting("match", plan.search))
     by_match = Best("match", ("relevance", "prerank"))
     blend = (Suiting("blend", plan.search), Boost("blend"))
+    by_rank = parts.with_caps(Best("score", ("rank",)))
     steps = {
-        "retrieve": (Round("retrieve", (fused, Boost("relevance")), Best("score"), None),),
+        "retrieve": (Round("retrieve", (fused, Boost("relevance")), parts.with_caps(Best("score")), None),),
         "prerank": (
             retrieve,
             Round("prerank", (parts.prerank(), *match), by_match, plan.ranked),
-            Round("blend", blend, Best("score", ("prerank",)), None),
+            Round("blend", blend, parts.with_caps(Best("score", ("prerank",))), None),
         ),
         "rank": (
             retrieve,
             Round("prerank", (*parts.cross(), parts.prerank(), *match), by_match, plan.ranked),
-            Round("rank", (parts.rank(), parts.calibrate(), *blend), Best("score", ("rank",)), None),
+            Round("rank", (parts.rank(), parts.calibrate(), *blend), by_rank, None),
         ),
     }
     return Cascade(
@@ -200,7 +202,7 @@ def _related(parts: _Parts, kind: Kind, weights: Mapping[str, float], sources: t
         filters=parts.filters(),
         rounds=(
             *steps[plan.depth],
-            Round("diversity", (), Diverse(catalogue=parts.catalogue, knob=0.0), None),
+            Round("diversity", (), parts.with_caps(Diverse(catalogue=parts.catalogue, knob=0.0)), None),
         ),
         shares={source.name: 1.0 for source in sources},
         observer=parts.observer,
@@ -276,7 +278,9 @@ class _Parts:
         return Asking(self.bundle.complements, self.bundle.index, self.catalogue)
 
     def filters(self) -> tuple[Filter, ...]:
-        return (Available(self.catalogue), Excluded(), Shown(), Seen(), Muted(self.catalogue), Rule())
+        """What the caller rules out by name is told apart from what his rule does not match."""
+        available, muted = Available(self.catalogue), Muted(self.catalogue)
+        return (available, Excluded(), OwnItems(), Shown(), Seen(), muted, Rule())
 
     def cross(self) -> tuple[Scorer, ...]:
         """The columns of `models.encode.CROSS`, but for `prerank`."""
@@ -291,6 +295,9 @@ class _Parts:
         if self.plan.explore == 0.0:
             return inner
         return WithFresh(inner, by, self.catalogue, self.plan.explore, self.plan.fresh_days)
+
+    def with_caps(self, inner: Selector) -> Selector:
+        return WithCaps(inner, "score", self.catalogue)
 
     def with_pinned(self, inner: Selector, by: str) -> Selector:
         return WithPinned(inner, by, self.catalogue)

@@ -14,12 +14,13 @@ from service.catalogue import Catalogue
 
 
 def barred(query: Query) -> Rows:
-    """Rows that this query cannot return: shown, excluded, the anchor, and seen unless it includes them."""
+    """Rows that this query cannot return: shown, excluded, the user's own, the anchor, and seen unless it
+    includes them."""
     seen = query.user.rows[:0] if query.include_seen else query.user.rows
-    if query.anchor is None and len(query.shown) == len(query.exclude) == 0:
+    if query.anchor is None and len(query.shown) == len(query.exclude) == len(query.own) == 0:
         return seen
     anchor = np.array([] if query.anchor is None else [query.anchor], np.int32)
-    return np.concatenate([query.shown, query.exclude, anchor, seen])
+    return np.concatenate([query.shown, query.exclude, query.own, anchor, seen])
 
 
 def eligible(query: Query, catalogue: Catalogue, rows: Rows) -> NDArray[np.bool_]:

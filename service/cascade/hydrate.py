@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.encode import encode_history, kind_tokens
-from models.schema import Schema
+from models.schema import FieldKind, Schema
 from models.text import query_words
+from service.attributes import as_labels
 from service.cascade.cursor import Cursor, Cursors
 from service.cascade.preferences import resolve
-from service.cascade.query import NO_ROWS, ItemId, Kind, Query, Request, Rows, User
+from service.cascade.query import NO_ROWS, Floats, Hashes, ItemId, Kind, Query, Request, Rows, User
 from service.catalogue import Catalogue
-from service.errors import NotFound
+from service.errors import CallerError, NotFound
 from service.features.store import UserRecord
 from service.tokens import encode_leniently
 
@@ -50,7 +51,7 @@ def hydrate(
     is left out of recommendations; the other kinds answer what was asked for.
 
     Raises:
-        CallerError: the filter, a boost or the cursor cannot be.
+        CallerError: the filter, a boost, a cap, the field of own items or the cursor cannot be.
         NotFound: `similar` or `complementary` starts from an unknown item.
     """
     record = record or UserRecord()
@@ -65,6 +66,7 @@ def hydrate(
         user_id=request.user_id,
         user=_user(request, record, moment.now_ms, schema, catalogue),
         placement=_placement(request.placement, schema),
+        placement_name=request.placement,
         count=request.count,
         seed=page.seed,
         offset=len(page.trail),
@@ -73,8 +75,11 @@ def hydrate(
         exclude=_known(catalogue.rows_of(request.exclude_items)) if request.exclude_items else NO_ROWS,
         anchor=_anchor(request, catalogue),
         text=text,
-        rule=None if request.filter is None else catalogue.rules.mask(request.filter),
-        boost=catalogue.rules.factors(request.boost) if request.boost else None,
+        own=_own(request, record, schema, catalogue),
+        caps=tuple(request.caps),
+        before=_before(request, page.trail, schema, catalogue),
+        rule=_rule(request, catalogue),
+        boost=_boost(request, catalogue),
         include_seen=include_seen,
         preferences=resolve(record.preferences, catalogue),
         include_muted=kind is not Kind.RECOMMEND,
@@ -130,6 +135,55 @@ def _anchor(request: Request, catalogue: Catalogue) -> int | None:
     if row < 0 or catalogue.is_deleted(row):
         raise NotFound("item", item_id)
     return row
+
+
+def _rule(request: Request, catalogue: Catalogue) -> NDArray[np.bool_] | None:
+    """What both the caller and the operator let through; None = neither has a rule."""
+    rules = catalogue.rules
+    own = None if request.filter is None else rules.mask(request.filter)
+    if request.placement_filter is None:
+        return own
+    placed = rules.mask(request.placement_filter, f"placements.{request.placement}.filter")
+    return placed if own is None else own & placed
+
+
+def _boost(request: Request, catalogue: Catalogue) -> Floats | None:
+    """The factors of the caller times those of the placement; None = neither has any."""
+    rules = catalogue.rules
+    own = rules.factors(request.boost) if request.boost else None
+    if not request.placement_boost:
+        return own
+    placed = rules.factors(request.placement_boost, f"placements.{request.placement}.boost")
+    return placed if own is None else own * placed
+
+
+def _own(request: Request, record: UserRecord, schema: Schema, catalogue: Catalogue) -> Rows:
+    own = request.exclude_own
+    if own is None:
+        return NO_ROWS
+    _check_label(own.field, schema, "exclude_own.field")
+    if own.profile is not None:
+        values = as_labels(record.attributes.get(own.profile))
+    else:
+        values = [] if request.user_id is None else [request.user_id]
+    return catalogue.holding(own.field, values) if values else NO_ROWS
+
+
+def _before(request: Request, trail: Hashes, schema: Schema, catalogue: Catalogue) -> Rows:
+    """The items of earlier pages that the widest cap looks at, in their order."""
+    for i, cap in enumerate(request.caps):
+        _check_label(cap.field, schema, f"caps[{i}].field")
+    if not request.caps or len(trail) == 0:
+        return NO_ROWS
+    widest = max(len(trail) if cap.window is None else cap.window - 1 for cap in request.caps)
+    return catalogue.in_order(trail[max(0, len(trail) - widest) :])
+
+
+def _check_label(name: str, schema: Schema, path: str) -> None:
+    kinds = (FieldKind.CATEGORY, FieldKind.SET)
+    known = sorted(field.name for field in schema.item_fields if field.kind in kinds)
+    if name not in known:
+        raise CallerError(path, f"{name!r} is no category or set of items; known are {known}")
 
 
 def _known(rows: Rows) -> Rows:

@@ -45,7 +45,7 @@ class SessionEvent:
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """At most `most` items with the same value of `field` in any `window` places; None = in the whole list."""
+    """At most `most` items with the same value of `field` in any `window` places; None = in all places."""
 
     field: str
     most: int

@@ -37,6 +37,8 @@ FIELDS: dict[str, dict[str, list[Any]]] = {
         "filter": [None],
         "boost": [[]],
         "exclude_items": [[]],
+        "exclude_own": [None],
+        "caps": [[]],
         "include_seen": [None, True],
         "diversity": [None, 0],
         "sponsored": [None, True],

@@ -24,3 +24,15 @@ class Excluded:
         """True = not excluded."""
         keep = ~is_among(batch.rows, query.exclude)
         return keep if query.anchor is None else keep & (batch.rows != query.anchor)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnItems:
+    """Rules out what the user sells or made."""
+
+    name: ClassVar[str] = "own"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
+        """True = not his own."""
+        return ~is_among(batch.rows, query.own)
