@@ -57,6 +57,7 @@ STUDIES = (
     Study("amazon-beauty", "sources", "amazon-beauty-sources", ()),
     Study("amazon-grocery", "sources", "amazon-grocery-sources", ()),
     Study("ml-latest-small", "search", "ml-latest-small-search", ()),
+    Study("amazon-grocery", "relations", "amazon-grocery-relations", ("--fit", "final")),
 )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.studies import knn_embed, sources, towers
-from service.replay import search_study
+from service.replay import relation_study, search_study
+from service.replay.relation_tables import tell_relations
 from service.replay.source_tables import tell_sources
 from service.replay.study_tables import Found, tell_knn_embed, tell_towers
 
@@ -25,4 +26,5 @@ STUDIES: Mapping[str, Study] = {
     "knn-embed": Study(knn_embed.study, tell_knn_embed),
     "search": Study(search_study.study, search_study.tell),
     "sources": Study(sources.study, tell_sources),
+    "relations": Study(relation_study.study, tell_relations),
 }
