@@ -11,7 +11,7 @@ from retrieval.index import VectorIndex
 from retrieval.neighbours import Neighbours
 from service.cascade.candidates import Candidates
 from service.cascade.eligible import barred, eligible
-from service.cascade.query import Query
+from service.cascade.query import Floats, Query
 from service.catalogue import Catalogue
 
 _UNDER_RULE = 10
@@ -56,7 +56,14 @@ class Nearby:
         """`score` is the inner product of directions; item biases do not count."""
         direction = self.catalogue.items.take(np.array([anchor_of(query)]))
         direction[:, -1] = 0.0
-        wanted = self.size * (1 if query.rule is None else _UNDER_RULE) + len(barred(query))
+        wanted = self.size * (1 if query.rule is None else _UNDER_RULE)
+        out = len(barred(query))
+        found = self._near(query, direction, wanted + min(out, wanted))
+        if len(found) < self.size and out > wanted:
+            found = self._near(query, direction, wanted + out)
+        return found
+
+    def _near(self, query: Query, direction: Floats, wanted: int) -> Candidates:
         scores, rows = self.index.search(direction, min(wanted, self.index.size))
         rows, scores = rows[0][rows[0] >= 0], scores[0][rows[0] >= 0]
         delta = self.catalogue.delta if query.rule is None else self.catalogue.delta.where(query.rule)

@@ -12,7 +12,7 @@ from retrieval.order import descending
 from retrieval.query_tower import QueryTower
 from service.cascade.candidates import Candidates
 from service.cascade.eligible import barred, eligible
-from service.cascade.query import Query, Rows
+from service.cascade.query import Floats, Query, Rows
 from service.catalogue import Catalogue
 
 EXACT = 20_000
@@ -37,7 +37,13 @@ class Dense:
         vector = self.tower.vector(query.text or "")
         if vector is None:
             return Candidates.of(np.zeros(0, np.int32), score=np.zeros(0, np.float32))
-        wanted = self.size + len(barred(query))
+        out = len(barred(query))
+        found = self._best(query, vector, self.size + min(out, self.size))
+        if len(found) < self.size and out > self.size:
+            found = self._best(query, vector, self.size + out)
+        return found
+
+    def _best(self, query: Query, vector: Floats, wanted: int) -> Candidates:
         left = len(self.catalogue)
         if query.rule is not None:
             left = int(np.count_nonzero(query.rule & self.catalogue.available))

@@ -40,7 +40,14 @@ class InterestSearch:
         """`score` is the best interest query . item, `interest_index` the interest that found it."""
         interests = query.state.interests
         assert interests is not None
-        wanted = self.size + len(barred(query))
+        out = len(barred(query))
+        found = self._unmuted(query, interests, self.size + min(out, self.size))
+        if len(found) < self.size and out > self.size:
+            # So many may be ruled out, of a long list of exclusions most are not what the user would get.
+            found = self._unmuted(query, interests, self.size + out)
+        return found
+
+    def _unmuted(self, query: Query, interests: Interests, wanted: int) -> Candidates:
         if not query.hides_muted:
             return self._able(query, interests, wanted)
         # The own vector still points to what is muted, and every query leans to the own vector.

@@ -195,3 +195,19 @@ def test_an_item_says_that_factors_proposed_it(engine: Engine) -> None:
     bit = outcome.source_names.index("factors")
     assert (outcome.columns["sources"] >> bit & 1).any()
     assert "factors" not in engine.cascades[Kind.RECOMMEND].source_names
+
+
+@pytest.mark.parametrize("kind", ["interests", "nearby"])
+def test_a_source_looks_deeper_where_all_that_it_finds_is_excluded(engine: Engine, kind: str) -> None:
+    """More is excluded than the source wants, and it is the best of what it would find."""
+    source: Any = {
+        "interests": InterestSearch(engine.bundle.index, engine.catalogue, 4),
+        "nearby": Nearby(engine.bundle.index, engine.catalogue, 4),
+    }[kind]
+    query = hydrated(engine, session=SESSION, kind=Kind.SIMILAR, item_id=ItemId("item-2"))
+    every = replace(source, size=200).fetch(query)
+    best = every.rows[np.argsort(-every["score"], kind="stable")][:60]
+    found = source.fetch(replace(query, exclude=best)).rows
+    # The index has the anchor and what is hidden, too.
+    assert len(found) >= 3
+    assert not set(found.tolist()) & set(best.tolist())
