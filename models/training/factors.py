@@ -22,17 +22,17 @@ def learn_factors(
     """Factorise who met what in `events` (Hu, Koren, Volinsky 2008); None if the configuration wants none."""
     if config.factors == 0:
         return None
-    model = implicit.als.AlternatingLeastSquares(
-        config.factors,
-        regularization=config.factors_l2,
-        alpha=config.factors_alpha,
-        iterations=ITERATIONS,
-        use_gpu=False,
-        random_state=seed,
-        num_threads=threads,
-    )
     # The library parallelises over rows itself and warns of a BLAS that does so, too.
     with threadpool_limits(1, "blas"):
+        model = implicit.als.AlternatingLeastSquares(
+            config.factors,
+            regularization=config.factors_l2,
+            alpha=config.factors_alpha,
+            iterations=ITERATIONS,
+            use_gpu=False,
+            random_state=seed,
+            num_threads=threads,
+        )
         model.fit(interactions(dataset, events), show_progress=False)
     vectors = np.ascontiguousarray(model.item_factors, np.float32)
     index = build_index(vectors, IndexSettings(config.index), seed, threads=threads)

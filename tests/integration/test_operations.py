@@ -51,7 +51,7 @@ def test_the_documentation_lists_every_call(client: httpx.Client) -> None:
         "/v1/search": {"post"},
         "/v1/similar": {"post"},
         "/v1/events": {"post"},
-        "/v1/items": {"post"},
+        "/v1/items": {"get", "post"},
         "/v1/items/{item_id}": {"put", "get", "patch", "delete"},
         "/v1/interests": {"get"},
         "/v1/users/{user_id}/interests": {"get", "patch", "delete"},

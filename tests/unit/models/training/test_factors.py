@@ -18,9 +18,9 @@ def test_a_user_solved_online_is_the_user_that_training_would_solve():
     events = np.arange(dataset.events)
     factors = learn_factors(dataset, events, CONFIG, seed=0, threads=1)
     seen = interactions(dataset, events)
-    model = implicit.als.AlternatingLeastSquares(8, regularization=5.0, alpha=40.0, iterations=ITERATIONS)
-    model.item_factors = factors.vectors
     with threadpool_limits(1, "blas"):
+        model = implicit.als.AlternatingLeastSquares(8, regularization=5.0, alpha=40.0, iterations=ITERATIONS)
+        model.item_factors = factors.vectors
         for user in range(5):
             expected = model.recalculate_user(user, seen[user])
             found = factors.user(seen[user].indices.astype(np.int32))
