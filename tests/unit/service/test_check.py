@@ -49,7 +49,8 @@ def test_it_says_what_is_in_a_bundle(folder: Path, capsys: pytest.CaptureFixture
     assert said["placements"] == "default, home"
     assert "genres (set, 4 values, 3 at most)" in said["item fields"]
     assert said["user fields"] == "segment (category, 2 values)"
-    assert said["widths"].startswith("60 candidates -> 30 ranked; shares factors 0.5, fresh 0.02, interests 0.6")
+    shares = "shares factors 0.5, fresh 0.02, interests 0.6"
+    assert said["widths"].startswith(f"60 candidates -> 30 ranked; {shares}")
     assert said["index"] == f"flat, {ITEMS} vectors of {DIM + 1}"
     assert said["clusters"] == f"4; {USERS} users in the snapshot"
     assert said["calibrator"] == "platt"
