@@ -51,10 +51,12 @@ class Plan:
     pair_events: int = 30
     """How many of the newest events trigger pairs that the similar source scores for this user; 0 = none:
     their lists are summed for all users alike."""
-    similar_weights: Mapping[str, float] = field(default_factory=lambda: {"alike": 1.0, "together": 0.25})
+    similar_weights: Mapping[str, float] = field(
+        default_factory=lambda: {"cosine": 1.0, "company": 0.5, "together": 0.25}
+    )
     """Weights of what makes an item similar to another: names of `service.cascade.scorers.relevance`."""
     complementary_weights: Mapping[str, float] = field(
-        default_factory=lambda: {"company": 1.0, "alike": -0.5}
+        default_factory=lambda: {"company": 1.0, "alike": -0.5, "together": 0.25}
     )
     """The same for what goes with it; a negative weight keeps what would replace it away."""
     diversity: float = 0.0

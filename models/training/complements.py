@@ -48,11 +48,18 @@ def learn_complements(
 
 
 def train_dual(
-    dataset: Dataset, events: NDArray[np.int64], config: ComplementConfig, seed: int
+    dataset: Dataset,
+    events: NDArray[np.int64],
+    config: ComplementConfig,
+    seed: int,
+    start: Floats | None = None,
 ) -> tuple[Floats, Floats]:
-    """IN and OUT vectors [m, d] of length 1; an item that no event touches has zeros."""
+    """IN and OUT vectors [m, d] of length 1; an item that no event touches has zeros.
+
+    `start` [m, d] is what both begin at, as `started` makes it, which takes a good part of the time.
+    """
     torch.manual_seed(seed)
-    start = started(dataset, events, config.dim, seed)
+    start = started(dataset, events, config.dim, seed) if start is None else start
     inward, outward = (nn.Parameter(torch.from_numpy(start.copy())) for _ in range(2))
     one, other, weight = windowed(dataset, events, config)
     if len(one):

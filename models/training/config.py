@@ -215,7 +215,7 @@ class ComplementConfig(_Section):
     temperature: float = Field(0.2, gt=0, description="cosines are divided by it")
     learning_rate: float = Field(5e-3, gt=0, description="peak of the one-cycle schedule")
     batch: int = Field(4096, ge=1, description="pairs per step")
-    epochs: int = Field(5, ge=0, description="epochs; 0 = no such vectors, complements by co-occurrence")
+    epochs: int = Field(2, ge=0, description="epochs; 0 = no such vectors, complements by co-occurrence")
     pairs: int = Field(200_000, ge=1, description="pairs drawn per epoch at most")
     negatives: int = Field(1024, ge=2, description="sampled items that a pair has to beat")
 

@@ -19,13 +19,13 @@ from tqdm import tqdm
 from models.data.columns import RELATIONS, Dataset
 from models.plan import Plan
 from models.studies.towers import Fit, run
-from models.training.complements import train_dual, windowed
+from models.training.complements import started, train_dual, windowed
 from models.training.config import TrainConfig
 from models.training.neighbours import cooccurrence
 from retrieval.metrics import mean_and_error, ndcg, paired_test
 from retrieval.neighbours import Neighbours, top_neighbours
 from retrieval.order import best_rows
-from service.cascade.scorers.relevance import TERMS, weighed
+from service.cascade.scorers.relevance import TERMS, UNMET, weighed
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -39,8 +39,8 @@ SOURCES: Mapping[str, tuple[str, str]] = {
     COMPLEMENTARY: ("company", "together"),
 }
 """By which terms candidates of a relation are found when serving."""
-WINDOWS_DAYS = (0.0, 1.0, 7.0, 30.0)
-TEMPERATURES = (0.1, 0.2, 0.4)
+WINDOWS_DAYS = (0.0, 1.0, 7.0)
+TEMPERATURES = (0.2, 0.4)
 GRIDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     SIMILAR: {
         "cosine": (0.0, 0.5, 1.0),
@@ -112,9 +112,10 @@ def _trial(dataset: Dataset, config: TrainConfig, seed: int, fit: Fit) -> dict[s
     shuffled = np.random.default_rng(seed).permutation(len(truth.anchors))
     tuning, judging = (truth.at(np.sort(part)) for part in np.array_split(shuffled, 2))
     tried = {}
+    start = started(dataset, events, config.complements.dim, seed)
     for days, temperature in product(WINDOWS_DAYS, TEMPERATURES):
         settings = {"window_days": days, "temperature": temperature}
-        dual = train_dual(dataset, events, config.complements.model_copy(update=settings), seed)
+        dual = train_dual(dataset, events, config.complements.model_copy(update=settings), seed, start)
         lists = nearest(dual[0], dual[1], tuning.anchors)
         tried[f"{days:g} days, {temperature:g}"] = float(_ndcg(lists, tuning, COMPLEMENTARY).mean())
     world = learned(dataset, config, events, seed, fit)
@@ -218,7 +219,10 @@ def candidates(world: World, anchors: Rows, sources: Sequence[str]) -> Found:
     for start in tqdm(blocks, desc="candidates", unit="block", disable=None):
         block = anchors[start : start + _BLOCK]
         full = _terms(world, block)
-        rows = np.concatenate([_proposed(full[name], world.plan.ranked) for name in sources], axis=1)
+        met = world.inward.any(axis=1)
+        # As when serving, only items with dual vectors are found by them.
+        able = {name: full[name] * met if name == "company" else full[name] for name in sources}
+        rows = np.concatenate([_proposed(each, world.plan.ranked) for each in able.values()], axis=1)
         rows = np.sort(rows, axis=1)
         rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
         at = np.maximum(rows, 0).astype(np.int64)
@@ -240,7 +244,7 @@ def _terms(world: World, anchors: Rows) -> dict[str, Floats]:
     known = world.inward.any(axis=1)
     full = {"cosine": cosine, "together": together}
     for name, table in (("alike", world.inward), ("company", world.outward)):
-        full[name] = np.where(known, np.maximum(world.inward[anchors] @ table.T, 0.0), cosine)
+        full[name] = np.where(known, np.maximum(world.inward[anchors] @ table.T, 0.0), UNMET * cosine)
     for values in full.values():
         values[np.arange(len(anchors)), anchors] = 0.0
     return full

@@ -21,6 +21,9 @@ Floats = NDArray[np.float32]
 TERMS = ("cosine", "together", "alike", "company")
 """What relates an item to another; the latter two are of bundles with dual vectors."""
 
+UNMET = np.float32(0.5)
+"""Of an item that nobody met only its content speaks, which says less: so much of its cosine."""
+
 
 def weighed(terms: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
     """The sum of terms [N] in 0..1 by their weights, over the sum of the positive ones; at least 0."""
@@ -36,7 +39,7 @@ class Related:
 
     `cosine` is that of the item vectors, `together` the item-to-item similarity beside the list's best,
     `alike` the cosine of IN with IN vectors and `company` that of IN with OUT ones. A candidate without dual
-    vectors, such as one that came after the export, has its `cosine` for both of them.
+    vectors, such as one that came after the export, has a part of its `cosine` for both of them.
     """
 
     weights: Mapping[str, float]
@@ -70,7 +73,9 @@ class Related:
         dual, vector = self.asking.complements, self.asking.vector(query)
         known = dual.knows(batch.rows)
         found = {"alike": dual.alike(vector, batch.rows), "company": dual.score(vector, batch.rows)}
-        return {name: np.where(known, np.maximum(values, 0.0), cosine) for name, values in found.items()}
+        return {
+            name: np.where(known, np.maximum(values, 0.0), UNMET * cosine) for name, values in found.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def test_places_without_a_candidate_stay_empty() -> None:
 
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_the_list_that_is_judged_is_the_one_that_is_served(tmp_path: Path, relation: str) -> None:
-    bundle = Bundle.open(add_dual_vectors(write_tiny_bundle(tmp_path)))
+    bundle = Bundle.open(add_dual_vectors(write_tiny_bundle(tmp_path), unmet=(12, 16, 17)))
     plan = replace(bundle.plan, depth="retrieve")
     engine = Engine.build(bundle, NullObserver(), plan=plan)
     assert bundle.complements is not None
@@ -166,4 +166,4 @@ def test_the_command_prints_the_tables_and_refuses_a_set_without_relations(
 def test_the_plan_of_the_configuration_is_what_is_judged() -> None:
     config = TrainConfig.model_validate({"plan": {"similar_weights": {"cosine": 1.0}}})
     assert shipped(config.base_plan())["similar"] == {"cosine": 1.0}
-    assert shipped(Plan())["complementary"] == {"company": 1.0, "alike": -0.5}
+    assert shipped(Plan())["complementary"] == Plan().complementary_weights
