@@ -23,6 +23,7 @@ from service.attributes import Attributes, as_labels, as_number
 from service.bundle import Bundle
 from service.cascade.membership import is_among
 from service.cascade.query import Hashes, ItemId, Rows
+from service.errors import CallerError
 from service.features.store import ItemChange
 from service.identifiers import Identifiers, hash_ids
 from service.layers import Layer, Layers
@@ -237,6 +238,16 @@ class Catalogue:
             directions = self.items.take(rows[late])[:, :-1]
             clusters[late] = (directions @ self.exported.centroids.T).argmax(axis=1)
         return np.where(rows >= 0, clusters, np.int32(-1)).astype(np.int32)
+
+    def check_label(self, name: str, path: str) -> None:
+        """Refuse what is neither a category nor a set.
+
+        Raises:
+            CallerError: at `path`.
+        """
+        known = self.exported.attributes.labels
+        if name not in known:
+            raise CallerError(path, f"{name!r} is no category or set of items; known are {sorted(known)}")
 
     def holding(self, name: str, values: Sequence[str]) -> Rows:
         """Rows whose category or set `name` has one of the values, ascending."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from models.plan import Plan
 from service.bundle import Bundle
@@ -14,10 +15,20 @@ from service.cascade.hydrate import Moment, hydrate
 from service.cascade.observe import Observer
 from service.cascade.query import Kind, Outcome, Query, Request
 from service.catalogue import Catalogue
+from service.errors import OperatorError
 from service.features.store import ItemChange, UserRecord
 from service.interest_names import InterestNames
 from service.overlay import CAPACITY
+from service.placements import DEFAULT, Placements, check_placements, plans
 from service.trends import Trends
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A placement's own plan and its cascades."""
+
+    plan: Plan
+    cascades: Mapping[Kind, Cascade]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,10 @@ class Engine:
     names: InterestNames
     cursors: Cursors = field(default_factory=Cursors)
     trends: Trends = field(default_factory=Trends)
+    placed: Mapping[str, Placed] = field(default_factory=lambda: MappingProxyType({}))
+    """By the name of each placement that has a plan of its own."""
+    placements: frozenset[str] = frozenset()
+    """Names of placements that are known: the operator's and the bundle's."""
 
     @classmethod
     def build(
@@ -46,17 +61,39 @@ class Engine:
         cursors: Cursors | None = None,
         capacity: int = CAPACITY,
         trends: Trends | None = None,
+        placements: Placements | None = None,
     ) -> Engine:
         """The engine of a bundle as it was exported; `plan` overrides the bundle's own.
 
         At most `capacity` items may come to differ from the bundle.
+
+        Raises:
+            OperatorError: the plan or a placement does not fit the bundle.
         """
+        placements = placements or {}
         catalogue = Catalogue.of(bundle, capacity)
         plan = plan or bundle.plan
         trends = trends or Trends()
         cascades = assemble(plan, bundle, catalogue, observer, trends.at)
-        names = InterestNames(bundle.interest_labels, catalogue)
-        return cls(bundle, catalogue, plan, cascades, observer, names, cursors or Cursors(), trends)
+        check_placements(placements, catalogue)
+        placed = {}
+        for name, own in plans(plan, placements).items():
+            try:
+                placed[name] = Placed(own, assemble(own, bundle, catalogue, observer, trends.at))
+            except OperatorError as error:
+                raise OperatorError(f"placements.{name}.{error}") from None
+        return cls(
+            bundle=bundle,
+            catalogue=catalogue,
+            plan=plan,
+            cascades=cascades,
+            observer=observer,
+            names=InterestNames(bundle.interest_labels, catalogue),
+            cursors=cursors or Cursors(),
+            trends=trends,
+            placed=placed,
+            placements=frozenset((DEFAULT, *placements, *bundle.schema.placements)),
+        )
 
     def with_changes(self, changes: Sequence[ItemChange], now_ms: int) -> Engine:
         """The engine after live catalogue changes, oldest first."""
@@ -76,7 +113,11 @@ class Engine:
         return replace(
             self,
             catalogue=catalogue,
-            cascades=assemble(self.plan, self.bundle, catalogue, self.observer, self.trends.at),
+            cascades=self._assembled(self.plan, catalogue),
+            placed={
+                name: Placed(placed.plan, self._assembled(placed.plan, catalogue))
+                for name, placed in self.placed.items()
+            },
             names=InterestNames(self.bundle.interest_labels, catalogue),
         )
 
@@ -86,11 +127,16 @@ class Engine:
 
     def run(self, query: Query, trace: Trace | None = None) -> Outcome:
         """Run the cascade of the query's kind; see `service.cascade.cascade.Cascade.run`."""
-        return self.cascades[query.kind].run(query, trace)
+        return self._cascades_of(query)[query.kind].run(query, trace)
 
     def know(self, query: Query) -> Query:
         """See `service.cascade.cascade.Cascade.know`."""
-        return self.cascades[query.kind].know(query)
+        return self._cascades_of(query)[query.kind].know(query)
+
+    def plan_of(self, query: Query) -> Plan:
+        """The plan that the query is answered by."""
+        placed = self.placed.get(query.placement_name)
+        return self.plan if placed is None else placed.plan
 
     def next_cursor(self, request: Request, query: Query, outcome: Outcome) -> str | None:
         """The cursor after this page; None where the list ends."""
@@ -98,3 +144,10 @@ class Engine:
         if len(outcome.rows) < query.count or len(trail) >= LIMIT:
             return None
         return self.cursors.write(request, Cursor(query.seed, trail))
+
+    def _cascades_of(self, query: Query) -> Mapping[Kind, Cascade]:
+        placed = self.placed.get(query.placement_name)
+        return self.cascades if placed is None else placed.cascades
+
+    def _assembled(self, plan: Plan, catalogue: Catalogue) -> Mapping[Kind, Cascade]:
+        return assemble(plan, self.bundle, catalogue, self.observer, self.trends.at)

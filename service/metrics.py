@@ -36,6 +36,10 @@ class Metrics:
         self.empty_answers = counter("empty_answers", "Answers without any item", "cascade")
         self.degraded = counter("degraded", "Answers that went without a part", "cascade part")
 
+        self.unknown_placements = counter(
+            "unknown_placements", "Calls at a placement that neither settings nor bundle know", "cascade"
+        )
+
         self.fallbacks = counter("fallbacks", "Fallbacks taken", "cascade stage reason")
         self.nonfinite = counter("nonfinite_scores", "Scores that were not finite", "cascade stage")
         self.source_candidates = counter("source_candidates", "Proposed by a source", "cascade source")

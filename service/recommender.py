@@ -93,6 +93,8 @@ class Recommender:
         started = time.monotonic()
         engine = self.engine
         add_context(bundle_version=engine.bundle.version)
+        if request.placement not in engine.placements:
+            self._metrics.unknown_placements.labels(request.kind).inc()
         record, without = await self._fetch(request, moment)
         if time.monotonic() - started > LONG_WAIT_S and await gone():
             self._metrics.client_gone.inc()
@@ -155,7 +157,7 @@ def _run(engine: Engine, request: Request, query: Query) -> tuple[Outcome, Facet
     check_facets(request.facets, engine.bundle.schema.item_fields)
     batches: dict[str, Candidates] = {}
     outcome = engine.run(query, batches.__setitem__)
-    rows = counted_rows(query, batches["filter"], engine.plan.candidates)
+    rows = counted_rows(query, batches["filter"], engine.plan_of(query).candidates)
     return outcome, count_facets(request.facets, rows, engine.catalogue)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,8 +19,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from models.plan import Plan
 from service.errors import OperatorError
+from service.placements import Placement, usable_plan
 
 PREFIX = "CASCADA_"
 DEFAULT_FILE = Path("cascada.toml")
@@ -104,6 +104,10 @@ class Settings(BaseSettings):
         {}, description="Overrides of the bundle's widths and weights (models/plan.py), as a JSON object."
     )
 
+    placements: dict[str, Placement] = Field(
+        {}, description="What lists at a placement mean (docs/lists.md), by name, as a JSON object."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     log_format: Literal["json", "text"] = Field("json", description="One JSON object or one text per line.")
     access_log: bool = Field(True, description="Log one line per call.")
@@ -118,14 +122,7 @@ class Settings(BaseSettings):
     @field_validator("plan")
     @classmethod
     def _usable_plan(cls, value: dict[str, Any]) -> dict[str, Any]:
-        whole = Plan.from_json(value).to_json()
-        try:
-            TypeAdapter(Plan).validate_python(whole)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"{key}: {first['msg']}") from None
-        return value
+        return usable_plan(value)
 
     @classmethod
     def settings_customise_sources(
@@ -175,10 +172,10 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
 
 def _explain(error: Mapping[str, Any], path: Path) -> str:
     name = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
         return f"{name}: unknown setting in {path}{_suggestion(name, set(Settings.model_fields))}"
     variable = PREFIX + str(error["loc"][0]).upper() if error["loc"] else ""
-    source = variable if variable in os.environ else name
+    source = ".".join([variable, *map(str, error["loc"][1:])]) if variable in os.environ else name
     return f"{source}: {error['msg'].removeprefix('Value error, ')}"
 
 

@@ -12,7 +12,6 @@ from itertools import cycle, islice
 from models.plan import Plan
 from service.bundle import Bundle
 from service.bundles import choose_bundle
-from service.cascade.assemble import assemble
 from service.cascade.cursor import Cursors
 from service.cascade.hydrate import Moment
 from service.cascade.observe import NullObserver, Observer
@@ -71,7 +70,7 @@ def open_engine(settings: Settings, observer: Observer, trends: Trends | None = 
     """Open the bundle that the settings name and assemble its cascades.
 
     Raises:
-        OperatorError: there is no bundle.
+        OperatorError: there is no bundle, or a placement does not fit it.
         BundleError: it cannot be trusted; names the file.
     """
     bundle = Bundle.open(choose_bundle(settings).folder, threads=settings.threads)
@@ -79,7 +78,13 @@ def open_engine(settings: Settings, observer: Observer, trends: Trends | None = 
     key = settings.cursor_key.get_secret_value().encode()
     cursors = Cursors(key)
     return Engine.build(
-        bundle, observer, plan=plan, cursors=cursors, capacity=settings.live_item_limit, trends=trends
+        bundle,
+        observer,
+        plan=plan,
+        cursors=cursors,
+        capacity=settings.live_item_limit,
+        trends=trends,
+        placements=settings.placements,
     )
 
 
@@ -93,8 +98,7 @@ def _tidy(bundle: Bundle) -> None:
 def warm_up(engine: Engine, count: int) -> None:
     """Send real requests of every kind through the whole cascade, uncounted, so that no caller is first."""
     unseen = NullObserver()
-    cascades = assemble(engine.plan, engine.bundle, engine.catalogue, unseen)
-    engine = replace(engine, observer=unseen, cascades=cascades)
+    engine = replace(engine, observer=unseen).over(engine.catalogue)
     degraded: set[str] = set()
     for number, request in enumerate(islice(_samples(engine), count)):
         moment = Moment(f"warm-up-{number}", int(time.time() * 1000))
@@ -109,6 +113,7 @@ def _samples(engine: Engine) -> Iterator[Request]:
         seen = [SessionEvent(one, engine.bundle.schema.event_kinds[0]) for one in popular[:10]]
         yield Request(session=seen)
         yield Request()
+        yield from (Request(session=seen, placement=name) for name in engine.placed)
         yield Request(kind=Kind.SEARCH, text=item, session=seen)
         if popular:
             yield Request(kind=Kind.SIMILAR, item_id=item)

@@ -15,4 +15,4 @@ router = APIRouter(prefix="/v1", tags=["lists"], route_class=JsonRoute)
 @router.post("/recommend", response_model=ListOut)
 async def recommend(body: RecommendIn, request: Request, call: CallOf, parts: PartsOf) -> JsonResponse:
     """A list for a user, known or not; without `user_id` for whoever sent the `session`."""
-    return await answer_list(parts, call, request, body, recommend_request(body))
+    return await answer_list(parts, call, request, body, recommend_request(body, parts.settings.placements))

@@ -15,4 +15,4 @@ router = APIRouter(prefix="/v1", tags=["lists"], route_class=JsonRoute)
 @router.post("/search", response_model=ListOut)
 async def search(body: SearchIn, request: Request, call: CallOf, parts: PartsOf) -> JsonResponse:
     """Items that match words, in the order that suits the user; a `query` without words recommends."""
-    return await answer_list(parts, call, request, body, search_request(body))
+    return await answer_list(parts, call, request, body, search_request(body, parts.settings.placements))

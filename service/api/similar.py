@@ -18,4 +18,4 @@ async def similar(body: SimilarIn, request: Request, call: CallOf, parts: PartsO
 
     An item that the catalogue does not know is 404.
     """
-    return await answer_list(parts, call, request, body, similar_request(body))
+    return await answer_list(parts, call, request, body, similar_request(body, parts.settings.placements))

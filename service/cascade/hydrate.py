@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.encode import encode_history, kind_tokens
-from models.schema import FieldKind, Schema
+from models.schema import Schema
 from models.text import query_words
 from service.attributes import as_labels
 from service.cascade.cursor import Cursor, Cursors
 from service.cascade.preferences import resolve
 from service.cascade.query import NO_ROWS, Floats, Hashes, ItemId, Kind, Query, Request, Rows, User
 from service.catalogue import Catalogue
-from service.errors import CallerError, NotFound
+from service.errors import NotFound
 from service.features.store import UserRecord
 from service.tokens import encode_leniently
 
@@ -75,9 +75,9 @@ def hydrate(
         exclude=_known(catalogue.rows_of(request.exclude_items)) if request.exclude_items else NO_ROWS,
         anchor=_anchor(request, catalogue),
         text=text,
-        own=_own(request, record, schema, catalogue),
+        own=_own(request, record, catalogue),
         caps=tuple(request.caps),
-        before=_before(request, page.trail, schema, catalogue),
+        before=_before(request, page.trail, catalogue),
         rule=_rule(request, catalogue),
         boost=_boost(request, catalogue),
         include_seen=include_seen,
@@ -157,11 +157,11 @@ def _boost(request: Request, catalogue: Catalogue) -> Floats | None:
     return placed if own is None else own * placed
 
 
-def _own(request: Request, record: UserRecord, schema: Schema, catalogue: Catalogue) -> Rows:
+def _own(request: Request, record: UserRecord, catalogue: Catalogue) -> Rows:
     own = request.exclude_own
     if own is None:
         return NO_ROWS
-    _check_label(own.field, schema, "exclude_own.field")
+    catalogue.check_label(own.field, "exclude_own.field")
     if own.profile is not None:
         values = as_labels(record.attributes.get(own.profile))
     else:
@@ -169,21 +169,14 @@ def _own(request: Request, record: UserRecord, schema: Schema, catalogue: Catalo
     return catalogue.holding(own.field, values) if values else NO_ROWS
 
 
-def _before(request: Request, trail: Hashes, schema: Schema, catalogue: Catalogue) -> Rows:
+def _before(request: Request, trail: Hashes, catalogue: Catalogue) -> Rows:
     """The items of earlier pages that the widest cap looks at, in their order."""
     for i, cap in enumerate(request.caps):
-        _check_label(cap.field, schema, f"caps[{i}].field")
+        catalogue.check_label(cap.field, f"caps[{i}].field")
     if not request.caps or len(trail) == 0:
         return NO_ROWS
     widest = max(len(trail) if cap.window is None else cap.window - 1 for cap in request.caps)
     return catalogue.in_order(trail[max(0, len(trail) - widest) :])
-
-
-def _check_label(name: str, schema: Schema, path: str) -> None:
-    kinds = (FieldKind.CATEGORY, FieldKind.SET)
-    known = sorted(field.name for field in schema.item_fields if field.kind in kinds)
-    if name not in known:
-        raise CallerError(path, f"{name!r} is no category or set of items; known are {known}")
 
 
 def _known(rows: Rows) -> Rows:

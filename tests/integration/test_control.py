@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.live_service import ids, row_of
+from service.placements import Placement
+from tests.support.live_service import ids, live_service, row_of
+from tests.support.processes import cascada
 from tests.support.tiny_world import TASTES
 
 HORROR_FAN = [{"item_id": f"item-{2 + 4 * n}", "event": "like"} for n in range(6)]
@@ -78,3 +83,61 @@ def test_what_cannot_be_is_refused_with_its_path(
     refused = ask(client, path_of_call, **body, **extra)
     assert refused.status_code == 422, refused.text
     assert refused.json()["errors"][0]["path"] == path
+
+
+WESTERN = {"field": "genres", "op": "has", "value": "western"}
+PLACEMENTS: dict[str, Any] = {
+    "rail": {"count": 4, "filter": WESTERN, "caps": [{"field": "studio", "most": 2}]},
+    "quick": {"plan": {"depth": "retrieve"}},
+}
+
+
+@pytest.fixture(scope="module")
+def placed(bundles: Path, redis_url: str) -> Iterator[httpx.Client]:
+    places = {name: Placement.model_validate(raw) for name, raw in PLACEMENTS.items()}
+    with live_service(
+        bundles=bundles, redis_url=redis_url, redis_prefix="placed", placements=places
+    ) as client:
+        yield client
+
+
+def test_a_placement_has_its_own_defaults(placed: httpx.Client) -> None:
+    rail = ids(ask(placed, placement="rail"))
+    assert len(rail) == 4
+    assert set(tastes(rail)) == {"western"}
+    assert sum(row_of(item) % 3 > 0 for item in rail) <= 2
+    wider = ids(ask(placed, placement="rail", count=6, caps=[]))
+    assert len(wider) == 6
+    assert set(tastes(wider)) == {"western"}
+    assert [item["pctr"] for item in ask(placed, placement="quick", count=2).json()["items"]] == [None] * 2
+    assert None not in [item["pctr"] for item in ask(placed, count=2).json()["items"]]
+    for path, extra in {"/v1/search": {"query": "number"}, "/v1/similar": {"item_id": "item-3"}}.items():
+        assert set(tastes(ids(ask(placed, path, placement="rail", **extra)))) == {"western"}
+
+
+def test_an_unknown_placement_is_answered_by_the_defaults_and_counted(placed: httpx.Client) -> None:
+    series = 'cascada_unknown_placements_total{cascade="recommend"}'
+    assert series not in placed.get("/metrics").text
+    for name in ("rail", "quick", "home", "default"):
+        ask(placed, placement=name)
+    assert series not in placed.get("/metrics").text
+    assert len(ids(ask(placed, placement="nobody's"))) == 20
+    assert f"{series} 1.0" in placed.get("/metrics").text
+
+
+def test_pages_of_a_placement_go_on(placed: httpx.Client) -> None:
+    first = ask(placed, placement="rail", caps=[])
+    second = ids(ask(placed, placement="rail", caps=[], cursor=first.json()["next_cursor"]))
+    assert len(second) == 4
+    assert not set(second) & set(ids(first))
+
+
+def test_a_placement_that_does_not_fit_the_bundle_is_one_line(bundles: Path) -> None:
+    places = json.dumps({"rail": {"filter": {"field": "genre", "op": "has", "value": "x"}}})
+    result = cascada("serve", "--bundles", bundles, "--port", "0", CASCADA_PLACEMENTS=places)
+    assert result.returncode == 1
+    assert (
+        result.stderr.strip()
+        .splitlines()[-1]
+        .startswith("cascada serve: placements.rail.filter.field: 'genre' is unknown; known are ")
+    )

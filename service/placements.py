@@ -1,0 +1,88 @@
+"""Placements: what a call for a list means where it does not say everything itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
+
+from models.plan import Plan
+from service.api.schemas import Body, BoostIn, CapIn, Count, Json, OwnIn
+from service.catalogue import Catalogue
+from service.errors import CallerError, OperatorError
+
+DEFAULT = "default"
+"""The placement of a call that names none."""
+
+
+class Placement(Body):
+    """What holds at one placement.
+
+    `count`, `diversity`, `include_seen`, `exclude_own` and `caps` hold where a call says nothing of them. The
+    filter holds besides the call's own, and boosts multiply: what the operator rules out stays out. `plan`
+    overrides single keys of the service's plan.
+    """
+
+    count: Count | None = None
+    filter: Json | None = None
+    boost: list[BoostIn] = Field([], max_length=16)
+    diversity: float | None = Field(None, ge=0, le=1)
+    include_seen: bool | None = None
+    exclude_own: OwnIn | None = None
+    caps: list[CapIn] = Field([], max_length=8)
+    plan: dict[str, Any] = Field({})
+
+    @field_validator("plan")
+    @classmethod
+    def _usable(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return usable_plan(value)
+
+
+Placements = Mapping[str, Placement]
+
+
+def usable_plan(value: dict[str, Any]) -> dict[str, Any]:
+    """Overrides of a plan, as they came.
+
+    Raises:
+        ValueError: a key is unknown, or has a value that it cannot have.
+    """
+    whole = Plan.from_json(value).to_json()
+    try:
+        TypeAdapter(Plan).validate_python(whole)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{key}: {first['msg']}") from None
+    return value
+
+
+def plans(plan: Plan, placements: Placements) -> dict[str, Plan]:
+    """The plan of each placement that has one of its own."""
+    return {
+        name: Plan.from_json({**plan.to_json(), **placement.plan})
+        for name, placement in placements.items()
+        if placement.plan
+    }
+
+
+def check_placements(placements: Placements, catalogue: Catalogue) -> None:
+    """Compile every rule of the placements once.
+
+    Raises:
+        OperatorError: one does not fit the bundle's items; names its place.
+    """
+    for name, placement in placements.items():
+        where = f"placements.{name}"
+        try:
+            if placement.filter is not None:
+                catalogue.rules.mask(placement.filter, "filter")
+            if placement.boost:
+                catalogue.rules.factors([boost.model_dump() for boost in placement.boost], "boost")
+            for i, cap in enumerate(placement.caps):
+                catalogue.check_label(cap.field, f"caps[{i}].field")
+            if placement.exclude_own is not None:
+                catalogue.check_label(placement.exclude_own.field, "exclude_own.field")
+        except CallerError as error:
+            raise OperatorError(f"{where}.{error.path}: {error.message}") from None
