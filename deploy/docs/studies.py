@@ -53,6 +53,7 @@ STUDIES = (
     Study("gowalla", "tower", "gowalla", ()),
     Study("ml-latest-small", "knn-embed", "ml-latest-small", ("--fit", "validate", *THREE)),
     Study("hep-th", "knn-embed", "hep-th", ("--fit", "validate", *THREE)),
+    Study("gowalla", "knn-embed", "gowalla-knn-embed", ("--fit", "validate", *THREE)),
     Study("ml-latest-small", "sources", "ml-latest-small-sources", ()),
     Study("amazon-beauty", "sources", "amazon-beauty-sources", ()),
     Study("amazon-grocery", "sources", "amazon-grocery-sources", ()),
