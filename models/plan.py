@@ -56,7 +56,7 @@ class Plan:
     )
     """Weights of what makes an item similar to another: names of `service.cascade.scorers.relevance`."""
     complementary_weights: Mapping[str, float] = field(
-        default_factory=lambda: {"company": 1.0, "alike": -0.5, "together": 0.25}
+        default_factory=lambda: {"company": 1.0, "alike": -0.5}
     )
     """The same for what goes with it; a negative weight keeps what would replace it away."""
     diversity: float = 0.0

@@ -257,14 +257,19 @@ def _proposed(scores: Floats, size: int) -> Rows:
 
 
 def best_weights(found: Found, truth: Truth, relation: str) -> dict[str, float]:
-    """Those of the relation's grid whose lists have the best NDCG@10 against what is known."""
+    """Those of the relation's grid whose lists have the best NDCG@10 against what is known.
+
+    Complements are chosen by what is complementary alone: else the best list of them would be that of
+    similar items once more (our choice).
+    """
+    wanted = truth.alone[relation] if relation == COMPLEMENTARY else truth.known[relation]
     grid = GRIDS[relation]
     best: tuple[float, dict[str, float]] = (-1.0, {})
     for values in product(*grid.values()):
         weights = {name: value for name, value in zip(grid, values, strict=True) if value}
         if not any(value > 0 for value in weights.values()):
             continue
-        score = float(_ndcg(found.best(weights), truth, relation).mean())
+        score = float(ndcg(found.best(weights), wanted, TOP).mean())
         best = max(best, (score, weights), key=lambda each: each[0])
     return best[1]
 
