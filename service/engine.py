@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from models.plan import Plan
 from service.bundle import Bundle
@@ -20,6 +21,7 @@ from service.features.store import ItemChange, UserRecord
 from service.interest_names import InterestNames
 from service.overlay import CAPACITY
 from service.placements import DEFAULT, Placements, check_placements, plans
+from service.starvation import starvation
 from service.trends import Trends
 
 
@@ -144,6 +146,11 @@ class Engine:
         if len(outcome.rows) < query.count or len(trail) >= LIMIT:
             return None
         return self.cursors.write(request, Cursor(query.seed, trail))
+
+    def starvation(self, request: Request, query: Query, outcome: Outcome) -> dict[str, Any] | None:
+        """See `service.starvation.starvation`."""
+        last = self._cascades_of(query)[query.kind].rounds[-1].name
+        return starvation(request, query, outcome, self.catalogue, last)
 
     def _cascades_of(self, query: Query) -> Mapping[Kind, Cascade]:
         placed = self.placed.get(query.placement_name)

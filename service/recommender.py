@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from service.features.streams import Impression
 from service.index_sampler import IndexSampler
 from service.logs import add_context
 from service.metrics import Metrics
+from service.starvation import STARVED
 
 STORE = "store"
 """How an answer labels that it was made without the user's stored state."""
@@ -45,6 +47,8 @@ class Answered:
     item_ids: list[ItemId]
     degraded: tuple[str, ...]
     facets: Facets | None = None
+    starved: Mapping[str, Any] | None = None
+    """Why the list is short, where its rules are to blame."""
 
 
 class Recommender:
@@ -104,7 +108,12 @@ class Recommender:
         query = engine.hydrate(request, record, moment)
         outcome, facets = _run(engine, request, query)
         item_ids = engine.catalogue.ids_of(outcome.rows)
-        answered = Answered(engine, request, query, outcome, item_ids, without + outcome.degraded, facets)
+        degraded = without + outcome.degraded
+        starved = engine.starvation(request, query, outcome)
+        if starved is not None:
+            degraded += (STARVED,)
+            self._metrics.degraded.labels(query.kind, STARVED).inc()
+        answered = Answered(engine, request, query, outcome, item_ids, degraded, facets, starved)
         self._leave(answered)
         return answered
 

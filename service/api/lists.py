@@ -27,6 +27,8 @@ def render(answered: Answered) -> dict[str, Any]:
     }
     if answered.facets is not None:
         body["facets"] = answered.facets
+    if answered.starved is not None:
+        body["starved"] = answered.starved
     if query.explain:
         body["timings_ms"] = {name: round(ms, 3) for name, ms in outcome.timings_ms.items()}
         body["funnel"] = _funnel(outcome)

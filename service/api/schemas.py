@@ -204,6 +204,21 @@ class FacetOut(BaseModel):
     count: int
 
 
+class StarvedOut(BaseModel):
+    """Why a list is short: how many of the `available` items pass each rule by itself, and all of them.
+
+    `passes` names the rules that take any: `filter` and its parts, the placement's filter, `exclude_items`,
+    `exclude_own`, `seen`, `muted`. `capped` counts candidates that the caps kept out.
+    """
+
+    wanted: int
+    returned: int
+    available: int
+    passes: dict[str, int]
+    passes_all: int
+    capped: int
+
+
 class ListOut(BaseModel):
     """A list, what it was made with, and what had to be left out."""
 
@@ -214,6 +229,9 @@ class ListOut(BaseModel):
     degraded: list[str]
     facets: dict[str, list[FacetOut]] | None = Field(
         None, description="The most frequent values of each attribute that was asked for."
+    )
+    starved: StarvedOut | None = Field(
+        None, description="With `filter_starved` in `degraded`: what the rules of a short list leave."
     )
     timings_ms: dict[str, float] | None = Field(None, description="Per stage, when `explain` was asked.")
     funnel: dict[str, int] | None = Field(

@@ -141,3 +141,15 @@ def test_a_placement_that_does_not_fit_the_bundle_is_one_line(bundles: Path) -> 
         .splitlines()[-1]
         .startswith("cascada serve: placements.rail.filter.field: 'genre' is unknown; known are ")
     )
+
+
+def test_rules_that_leave_too_few_are_told_and_counted(client: httpx.Client) -> None:
+    rule = {"all": [WESTERN, {"field": "year", "op": ">=", "value": 2005}]}
+    body = ask(client, filter=rule, exclude_items=["item-111"]).json()
+    assert len(body["items"]) == 3
+    assert body["degraded"] == ["filter_starved"]
+    assert body["starved"]["passes"]["filter.all[0]"] > body["starved"]["passes"]["filter"] == 4
+    assert (body["starved"]["wanted"], body["starved"]["passes_all"]) == (20, 3)
+    series = 'cascada_degraded_total{cascade="recommend",part="filter_starved"} '
+    assert series in client.get("/metrics").text
+    assert "starved" not in ask(client, filter=WESTERN, count=5).json()
