@@ -50,6 +50,7 @@ STUDIES = (
     Study("ml-latest-small", "tower", "ml-latest-small", THREE),
     Study("amazon-beauty", "tower", "amazon-beauty", ("--seeds", "0")),
     Study("amazon-grocery", "tower", "amazon-grocery", ("--seeds", "0")),
+    Study("amazon-grocery", "cold", "amazon-grocery", ("--fit", "final")),
     Study("gowalla", "tower", "gowalla", ()),
     Study("ml-latest-small", "knn-embed", "ml-latest-small", ("--fit", "validate", *THREE)),
     Study("hep-th", "knn-embed", "hep-th", ("--fit", "validate", *THREE)),

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.studies import knn_embed, sources, towers
+from models.studies import cold, knn_embed, sources, towers
 from service.replay import relation_study, search_study
 from service.replay.relation_tables import tell_relations
 from service.replay.source_tables import tell_sources
-from service.replay.study_tables import Found, tell_knn_embed, tell_towers
+from service.replay.study_tables import Found, tell_cold, tell_knn_embed, tell_towers
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Study:
 
 STUDIES: Mapping[str, Study] = {
     "tower": Study(towers.study, tell_towers),
+    "cold": Study(cold.study, tell_cold),
     "knn-embed": Study(knn_embed.study, tell_knn_embed),
     "search": Study(search_study.study, search_study.tell),
     "sources": Study(sources.study, tell_sources),

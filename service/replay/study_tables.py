@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from models.studies import knn_embed, towers
+from models.studies import cold, knn_embed, towers
 from service.replay.table import table
 
 Found = Mapping[str, Any]
@@ -42,6 +42,34 @@ def tell_towers(found: Found) -> str:
     )
     head = ("seed", *towers.METRICS, "validation NDCG@10", "seconds", "peak GB")
     return "\n\n".join([title, table(head, rows), *_cold(trials)])
+
+
+def tell_cold(found: Found) -> str:
+    """A table per situation: the towers beside popularity, means over seeds, p the largest of a seed."""
+    trials = found["trials"]
+    seeds = ", ".join(str(trial["seed"]) for trial in trials)
+    title = (
+        f"Users without a past on {found['dataset']}, {found['protocol']}, whole catalogue, seeds {seeds}; "
+        "in brackets the standard error over users."
+    )
+    head = ("list", *cold.METRICS, f"towers are better by ({cold.TESTED})")
+    told = [title]
+    for name, situation in trials[0]["situations"].items():
+        rows = [
+            [method, *_cold_cells([trial["situations"][name]["methods"][method] for trial in trials])]
+            for method in situation["methods"]
+        ]
+        told += [f"{name[0].upper()}{name[1:]}, {situation['users']} users:", table(head, rows)]
+    return "\n\n".join(told)
+
+
+def _cold_cells(lines: Sequence[Found]) -> list[str]:
+    def mean(column: str) -> float:
+        return float(np.mean([line[column] for line in lines]))
+
+    better, p = mean("towers are better by"), max(line["p"] for line in lines)
+    cells = [f"{mean(metric):.4f} ({mean(f'{metric} error'):.4f})" for metric in cold.METRICS]
+    return [*cells, "" if better == 0 else f"{better:+.4f}, p = {p:.1g}"]
 
 
 def tell_knn_embed(found: Found) -> str:

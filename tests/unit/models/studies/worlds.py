@@ -39,3 +39,17 @@ def split_world() -> Dataset:
     item[cold] = np.arange(len(cold)) % COLD
     item[split.validation[0]] = item[split.test[-1]] = COLD
     return replace(drawn, event_item=item, event_part=part)
+
+
+STRANGERS = 20
+"""Of so many users every event is a test event."""
+
+
+@cache
+def strangers_world() -> Dataset:
+    """The same world, where nothing is known of the first users before the test."""
+    drawn = split_world()
+    assert drawn.event_part is not None
+    part = drawn.event_part.copy()
+    part[drawn.event_user < STRANGERS] = 2
+    return replace(drawn, event_part=part)

@@ -10,7 +10,7 @@ from models.studies.knn_embed import SINGLES, VARIANTS
 from models.studies.towers import METRICS
 from service import command
 from service.replay.command import main
-from tests.unit.models.studies.worlds import split_world
+from tests.unit.models.studies.worlds import split_world, strangers_world
 
 TOML = """
 threads = 1
@@ -163,3 +163,31 @@ def test_a_file_that_cannot_be_written_costs_no_result(
     told = capsys.readouterr()
     assert "Towers alone on" in told.out
     assert str(tmp_path) in told.err
+
+
+def test_the_cold_study_tells_strangers_before_and_after_their_first_event(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(tmp_path / "strangers", strangers_world())
+    call = [str(tmp_path / "strangers"), *asked(folder, "cold", "--fit", "final")[1:]]
+    assert main([*call, "--json", str(tmp_path / "cold.json")]) == 0
+    title, first, known, second, known_one = capsys.readouterr().out.strip().split("\n\n")
+    situations = json.loads((tmp_path / "cold.json").read_text())["trials"][0]["situations"]
+    assert title.startswith("Users without a past on simulated")
+    told = {"nothing is known": (first, known), "after the first event": (second, known_one)}
+    assert set(told) == set(situations)
+    for name, (head, table) in told.items():
+        found = situations[name]
+        assert head.lower() == f"{name}, {found['users']} users:"
+        rows = rows_of(table)[2:]
+        assert [row[0] for row in rows] == ["towers", "popularity", "popularity of the last 90 days"]
+        for row in rows:
+            line = found["methods"][row[0]]
+            assert row[2] == f"{line['Recall@20']:.4f} ({line['Recall@20 error']:.4f})"
+
+
+def test_a_data_set_without_strangers_is_refused_by_the_cold_study(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(asked(folder, "cold", "--fit", "final")) == 2
+    assert "users without a history, 2 are needed" in capsys.readouterr().err
