@@ -42,8 +42,10 @@ class Plan:
     """A fixed lam, the weight of the user's own events against the neighbours'; None = n / (n + kappa)."""
     background: float = 0.0
     """Weight of everybody's mean mixture in a user's, so that clusters he never met get a part."""
-    smoothing: Literal["both", "weights", "centroids", "none"] = "both"
-    """What the neighbours have a part in: the mixture's weights, the interests' directions, both or none."""
+    smoothing: Literal["both", "weights", "centroids", "none"] = "none"
+    """What the neighbours have a part in: the mixture's weights, the interests' directions, both or none.
+
+    A user without events is made of them in any case."""
     tau_days: float = 90.0
     similar_events: int = 100
     similar_decay: float = 0.98

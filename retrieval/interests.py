@@ -91,8 +91,9 @@ class InterestModel:
         blend, the own vector's share and this lam are our choice). The plan's `smoothing` may leave the
         neighbours out of the weights, of the directions, or of both: then lam counts as 1 there.
 
-        Without events Ps = Pbar; without a vector the mean direction of the events stands in, without both
-        the snapshot's mean. Events of rows outside the tables, or of no positive weight, are ignored.
+        Without events, or where each is in a muted cluster, Ps = Pbar; without a vector the mean direction of
+        the events stands in, without both the snapshot's mean. Events of rows outside the tables, or of no
+        positive weight, are ignored.
         `preferences` decide about the chosen clusters and their shares; the own vector keeps its share.
         """
         known = (rows >= 0) & (rows < len(self._assignment)) & (event_weights > 0)
@@ -103,15 +104,17 @@ class InterestModel:
         clusters = self._assignment[rows]
         own = self._own_vector(user_vector, rows, decayed)
 
+        mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
+        # Of somebody who muted all that he met only the neighbours can say more.
+        wanted = float(np.delete(mass, preferences.muted).any())
         lam = self._own_weight(len(rows))
         smoothing = self._plan.smoothing
-        of_weights = lam if smoothing in ("both", "weights") else float(len(rows) > 0)
+        of_weights = lam if smoothing in ("both", "weights") else wanted
         of_directions = lam if smoothing in ("both", "centroids") else float(len(rows) > 0)
         alone = (
             of_weights == of_directions == 1.0 and self._plan.background == 0 and len(preferences.pinned) == 0
         )
         near = None if alone or (user_vector is None and len(rows) == 0) else self._nearest(own)
-        mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
         events = of_weights * mass / max(mass.sum(), 1e-12)
         mixture = (1.0 - of_weights) * self._neighbour_mixture(near) + events
         mixture = (1.0 - self._plan.background) * mixture + self._plan.background * self._mean_mixture

@@ -50,6 +50,7 @@ class Variant:
 
 
 PURE = {"own_share": 0.0, "query_blend": 0.0}
+BOTH = {**PURE, "smoothing": "both"}
 SHIPPED = "shipped"
 VECTOR, HISTORY = "user vector alone", "mean of history alone"
 SINGLES = (HISTORY, VECTOR)
@@ -59,16 +60,16 @@ VARIANTS = (
     Variant("mixture, no smoothing (lam 1)", {**PURE, "smoothing": "none"}),
     Variant("smoothed weights", {**PURE, "smoothing": "weights"}),
     Variant("smoothed centroids", {**PURE, "smoothing": "centroids"}),
-    Variant("both smoothed, adaptive lam", PURE),
-    Variant("both smoothed, lam 0.8", {**PURE, "own_weight": 0.8}),
-    Variant("both, each in its cluster only", PURE, restricted=True),
-    Variant("both, random clusters", PURE, clusters="random"),
-    Variant("both, queries half the user vector", {"own_share": 0.0, "query_blend": 0.5}),
-    Variant("half of the slots for the user vector", {"own_share": 0.5, "query_blend": 0.0}),
+    Variant("both smoothed, adaptive lam", BOTH),
+    Variant("both smoothed, lam 0.8", {**BOTH, "own_weight": 0.8}),
+    Variant("both, each in its cluster only", BOTH, restricted=True),
+    Variant("both, random clusters", BOTH, clusters="random"),
+    Variant("both, queries half the user vector", {**BOTH, "query_blend": 0.5}),
+    Variant("half of the slots for the user vector", {**BOTH, "own_share": 0.5}),
     Variant(SHIPPED, {}),
     Variant("wider: 16 interests, 0.3 of everybody's", {"interests": 16, "background": 0.3}),
     Variant("wider: 32 interests, 0.3 of everybody's", {"interests": 32, "background": 0.3}),
-    Variant("shipped, without smoothing", {"smoothing": "none"}),
+    Variant("shipped, but both smoothed", {"smoothing": "both"}),
     Variant("shipped, random clusters", {}, clusters="random"),
 )
 

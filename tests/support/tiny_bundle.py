@@ -23,7 +23,8 @@ from retrieval.snapshot import build_snapshot
 from tests.support import tiny_graphs
 from tests.support.tiny_world import DIM, SCHEMA, USERS, World, tiny_world
 
-PLAN = Plan(candidates=60, ranked=30, interests=3, neighbours=8)
+PLAN = Plan(candidates=60, ranked=30, interests=3, neighbours=8, smoothing="both")
+"""Smoothing is on, so that every part of an interest is made."""
 
 
 def write_tiny_bundle(

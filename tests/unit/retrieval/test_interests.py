@@ -10,7 +10,15 @@ from retrieval.snapshot import Snapshot
 from tests.unit.retrieval.worlds import TASTES, planted
 
 WORLD = planted()
-PLAN = Plan(interests=3, own_share=0.5, query_blend=0.5, neighbours=10, kappa=5.0, tau_days=30.0)
+PLAN = Plan(
+    interests=3,
+    own_share=0.5,
+    query_blend=0.5,
+    neighbours=10,
+    kappa=5.0,
+    tau_days=30.0,
+    smoothing="both",
+)
 NOTHING = np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32)
 
 

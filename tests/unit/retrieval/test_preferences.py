@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models.plan import Plan
-from retrieval.interests import OWN, InterestModel
+from retrieval.interests import OWN, InterestModel, Interests
 from retrieval.preferences import Preferences, majority
 from tests.unit.retrieval.worlds import planted
 
 WORLD = planted()
-PLAN = Plan(interests=3, own_share=0.5, neighbours=10, kappa=5.0)
+PLAN = Plan(interests=3, own_share=0.5, neighbours=10, kappa=5.0, smoothing="both")
 MIXTURE = np.array([0.05, 0.4, 0.3, 0.0, 0.15, 0.1])
 
 
@@ -79,8 +80,8 @@ def test_most_anchors_decide_and_the_newest_where_they_tie(clusters: list[int], 
     assert majority(np.array(clusters, np.int32)) == expected
 
 
-def interests(preferences: Preferences, rows: list[int]):
-    plan = replace(PLAN, kappa=1.0)
+def interests(preferences: Preferences, rows: list[int], **changes: Any) -> Interests:
+    plan = replace(PLAN, kappa=1.0, **changes)
     model = InterestModel(
         WORLD.items, WORLD.clusters.centroids, WORLD.clusters.assignment, WORLD.snapshot(), plan
     )
@@ -121,3 +122,12 @@ def test_all_muted_leaves_the_own_vector() -> None:
     found = interests(Preferences.of(muted=list(range(8))), [2])
     assert found.clusters.tolist() == [OWN]
     assert found.slots.tolist() == [60]
+
+
+def test_who_muted_all_that_he_met_gets_what_similar_users_like() -> None:
+    muted = np.unique(WORLD.clusters.assignment[np.array([2, 10], np.int32)]).tolist()
+    found = interests(Preferences.of(muted=muted), [2, 10], smoothing="none")
+    assert len(found) > 1
+    assert not set(muted) & set(found.clusters.tolist())
+    assert found.own_parts[0] == 0
+    assert interests(Preferences(), [2, 10], smoothing="none").own_parts[0] == 1
