@@ -37,6 +37,8 @@ MAX_BOOSTS = 16
 FACTORS = (0.01, 100.0)
 CACHED = 16
 """Masks kept per snapshot of the catalogue."""
+BOOSTED = 4
+"""Products of factors kept per snapshot, each of four bytes per item."""
 
 CREATED_AT = Field("created_at", FieldKind.NUMBER)
 
@@ -63,6 +65,7 @@ class Rules:
         self._fields = {field.name: field for field in (*fields, CREATED_AT)}
         self._leaves = leaves
         self._cached = lru_cache(CACHED)(self._compile)
+        self._boosted = lru_cache(BOOSTED)(self._multiply)
 
     def mask(self, tree: Mapping[str, Any], path: str = "filter") -> Mask:
         """Item rows [M] that the filter lets through; read-only.
@@ -74,26 +77,33 @@ class Rules:
         return self._cached(json.dumps(tree, sort_keys=True), path)
 
     def factors(self, boosts: Sequence[Mapping[str, Any]], path: str = "boost") -> Floats:
-        """The product of factors per item row [M].
+        """The product of factors per item row [M]; read-only.
 
         Raises:
             CallerError: as `mask`, or a factor is out of bounds.
         """
+        if not boosts:
+            raise CallerError(path, "is empty")
         if len(boosts) > MAX_BOOSTS:
             raise CallerError(path, f"has {len(boosts)} boosts; at most {MAX_BOOSTS} are allowed")
+        for i, boost in enumerate(boosts):
+            if set(boost) != {"filter", "factor"}:
+                raise CallerError(f"{path}[{i}]", "must have exactly the keys 'filter' and 'factor'")
+            _check_size(boost["filter"], f"{path}[{i}].filter")
+        return self._boosted(json.dumps(list(boosts), sort_keys=True), path)
+
+    def _multiply(self, canonical: str, path: str) -> Floats:
+        boosts = json.loads(canonical)
         product: Floats | None = None
         for i, boost in enumerate(boosts):
-            where = f"{path}[{i}]"
-            if set(boost) != {"filter", "factor"}:
-                raise CallerError(where, "must have exactly the keys 'filter' and 'factor'")
-            factor = _number(boost["factor"], f"{where}.factor")
+            factor = _number(boost["factor"], f"{path}[{i}].factor")
             if not FACTORS[0] <= factor <= FACTORS[1]:
-                raise CallerError(f"{where}.factor", f"must be between {FACTORS[0]} and {FACTORS[1]}")
-            mask = self.mask(boost["filter"], f"{where}.filter")
+                raise CallerError(f"{path}[{i}].factor", f"must be between {FACTORS[0]} and {FACTORS[1]}")
+            mask = self.mask(boost["filter"], f"{path}[{i}].filter")
             product = np.ones(len(mask), np.float32) if product is None else product
             product[mask] *= np.float32(factor)
-        if product is None:
-            raise CallerError(path, "is empty")
+        assert product is not None, "there is a boost"
+        product.flags.writeable = False
         return product
 
     def _compile(self, canonical: str, path: str) -> Mask:

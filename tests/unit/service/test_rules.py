@@ -133,6 +133,22 @@ def test_boosts_multiply() -> None:
     assert factors.tolist() == [2.0, 1.0, 0.5, 1.0, 1.0]
 
 
+def test_equal_boosts_are_multiplied_once_and_cannot_be_changed() -> None:
+    one = rules()
+    factors = one.factors([{"filter": DRAMA, "factor": 2.0}])
+
+    assert one.factors([{"factor": 2.0, "filter": dict(reversed(DRAMA.items()))}]) is factors
+    assert one.factors([{"filter": DRAMA, "factor": 3.0}]).tolist() == [3.0, 3.0, 1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="read-only"):
+        factors[0] = 1.0
+
+
+def test_a_boost_whose_filter_is_nested_too_deeply_is_refused_before_it_is_read() -> None:
+    with pytest.raises(CallerError) as refused:
+        rules().factors([{"filter": nested(100_000), "factor": 2.0}])
+    assert refused.value.path == "boost[0].filter"
+
+
 @pytest.mark.parametrize(
     ("boost", "path"),
     [
