@@ -67,12 +67,14 @@ class Identifiers:
         if len(self._lately) + len(item_ids) > REMEMBERED:
             self._lately = {}
         first, last = self._runs(hash_ids(item_ids))
-        rows = []
-        for item_id, start, end in zip(item_ids, first.tolist(), last.tolist(), strict=True):
-            found = (row for row in self._order[start:end].tolist() if self._ids[row] == item_id)
-            rows.append(row := next(found, -1))
-            if row >= 0:
-                self._lately[item_id] = row
+        rows = [-1] * len(item_ids)
+        # Of ids that nobody knows hardly any has the hash of one that is known.
+        for i in np.flatnonzero(last > first).tolist():
+            item_id = item_ids[i]
+            for row in self._order[first[i] : last[i]].tolist():
+                if self._ids[row] == item_id:
+                    rows[i] = self._lately[item_id] = row
+                    break
         return rows
 
     def _runs(self, hashes: Hashes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
