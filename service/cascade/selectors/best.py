@@ -51,3 +51,12 @@ class AsTheyCame:
     def pick(self, query: Query, batch: Candidates, size: int) -> NDArray[np.intp]:
         """The first `size` positions."""
         return np.arange(min(size, len(batch)))
+
+
+def unpicked(batch: Candidates, picked: NDArray[np.intp], by: str) -> NDArray[np.intp]:
+    """Positions that are not among `picked`, best first by the column `by`, ties by row."""
+    left = np.ones(len(batch), bool)
+    left[picked] = False
+    order = np.lexsort((batch.rows, rising(batch[by])))
+    rest: NDArray[np.intp] = order[left[order]]
+    return rest

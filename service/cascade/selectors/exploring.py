@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
-from service.cascade.selectors.best import rising
+from service.cascade.selectors.best import unpicked
 from service.cascade.selectors.pinned import exchanged
 from service.cascade.stages import Selector
 from service.catalogue import Catalogue
@@ -51,10 +51,7 @@ class WithFresh:
         missing = room - int(np.count_nonzero(fresh[picked]))
         if missing <= 0:
             return picked
-        left = np.ones(len(batch), bool)
-        left[picked] = False
-        order = np.lexsort((batch.rows, rising(batch[self.by])))
-        order = order[left[order]]
+        order = unpicked(batch, picked, self.by)
         return exchanged(picked, order[fresh[order]][:missing], fresh[picked], order)
 
     def _room(self, query: Query, size: int) -> int:

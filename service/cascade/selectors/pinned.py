@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
-from service.cascade.selectors.best import rising
+from service.cascade.selectors.best import unpicked
 from service.cascade.stages import Selector
 from service.catalogue import Catalogue
 
@@ -45,10 +45,7 @@ class WithPinned:
         if not quotas or len(picked) == len(batch):
             return picked
         clusters = self.catalogue.clusters_of(batch.rows)
-        left = np.ones(len(batch), bool)
-        left[picked] = False
-        order = np.lexsort((batch.rows, rising(batch[self.by])))
-        order = order[left[order]]
+        order = unpicked(batch, picked, self.by)
         missing = [
             order[clusters[order] == cluster][: max(0, quota - np.count_nonzero(clusters[picked] == cluster))]
             for cluster, quota in quotas.items()
