@@ -102,15 +102,15 @@ def train_ranker(
     The earlier stages know the older requests by heart, so their scores there are too good to be believed.
     A warm-up, if configured, learns from older requests with the cross features hidden (at their mean). A
     listwise linear fit then finds how much to trust each score and the experts. The last phase learns from
-    requests that the earlier stages never saw, with the scores that serving will see; the linear start
-    competes with each of its epochs, so that on little data the ranker is never worse than it (our choice).
+    requests that the earlier stages never saw, with the scores that serving will see. It starts from that fit
+    or from the pre-ranker's score alone, whichever ranks better, and the start competes with each epoch: on
+    little data the ranker is not worse than the stage before it (our choice).
     """
     torch.manual_seed(seed)
     trainer = _Trainer(features, data, config, seed)
     if config.warmup_epochs and config.warmup_requests and len(data.older):
         trainer.warm_up()
-    trainer.stack(width)
-    return trainer.train(width)
+    return trainer.train(width, trainer.starts(width))
 
 
 class _Trainer:
@@ -147,8 +147,9 @@ class _Trainer:
             loss,
         )
 
-    def stack(self, width: int) -> None:
-        """Set the linear path and the blend by a listwise fit over the funnel's candidates."""
+    def starts(self, width: int) -> list[tuple[Tensor, float]]:
+        """Linear paths and blends by listwise fits over the funnel's candidates: of everything that is known,
+        and of the pre-ranker's score alone."""
         with torch.no_grad():
             self.ranker.start_from(torch.zeros(len(CROSS)), 1.0)
         some = np.linspace(0, len(self.data.requests) - 1, min(len(self.data.requests), STACK)).astype(
@@ -163,11 +164,14 @@ class _Trainer:
             np.column_stack([(pool.cross - mean) / scale, own])
             for pool, own in zip(pools, experts, strict=True)
         ]
-        weights = fit_listwise(columns, [pool.place for pool in pools])
-        self.ranker.start_from(torch.from_numpy(weights[:-1]), float(weights[-1]))
+        places = [pool.place for pool in pools]
+        weights = fit_listwise(columns, places)
+        before, alone = CROSS.index("prerank"), torch.zeros(len(CROSS))
+        alone[before] = float(fit_listwise([each[:, [before]] for each in columns], places)[0])
+        return [(torch.from_numpy(weights[:-1]), float(weights[-1])), (alone, 0.0)]
 
-    def train(self, width: int) -> RankerModel:
-        """Learn from the funnel's own candidates and scores."""
+    def train(self, width: int, starts: list[tuple[Tensor, float]]) -> RankerModel:
+        """Learn from the funnel's own candidates and scores, from the best of `starts`."""
         data, config = self.data, self.config
         batches = self.features.batch(data.requests)
         validation = self.features.batch(data.validation)
@@ -191,7 +195,10 @@ class _Trainer:
                 )
             return f"validation NDCG@10 {value:.4f}"
 
-        after_epoch(-1)
+        for weights, blend in starts:
+            self.ranker.start_from(weights, blend)
+            after_epoch(-1)
+        self.ranker.load_state_dict(best[2])
         fit(
             "ranker",
             self.parameters,

@@ -110,7 +110,7 @@ class TestTraining:
         told = trained_world.trained.metrics["validation"]
         assert told["recall_preranked"] <= told["recall_retrieved"]
         assert told["recall_retrieved"] > 0.5
-        assert told["final_ndcg@10"] >= 0.9 * told["preranked_ndcg@10"]
+        assert told["final_ndcg@10"] >= 0.999 * told["preranked_ndcg@10"]
         assert told["copc"] == pytest.approx(1.0, abs=0.1)
         assert 0.5 < told["auc"] <= 1
         assert all(np.isfinite(each) for each in told.values() if isinstance(each, float))
