@@ -9,7 +9,7 @@ import httpx
 
 from tests.support.live_service import ids, live_service
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 RULE = {"field": "year", "op": "==", "value": 2222}
 
 

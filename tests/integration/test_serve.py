@@ -108,8 +108,7 @@ def test_a_call_in_progress_is_finished_before_the_end(bundles: Path, redis_url:
 
     on_loop(running.__aenter__())
     try:
-        variables = {"CASCADA_REDIS_READ_TIMEOUT_MS": "5000"}
-        with serving("--bundles", bundles, "--redis-url", proxy.url, **variables) as (process, url):
+        with serving("--bundles", bundles, "--redis-url", proxy.url) as (process, url):
             proxy.delay_s = 0.5
             answers: list[httpx.Response] = []
             call = threading.Thread(

@@ -9,7 +9,7 @@ import httpx
 
 from tests.support.processes import serving
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 QUOTAS = '{"quotas": {"popular": 0.1, "trending": 0.5}}'
 
 

@@ -16,13 +16,15 @@ from pydantic import SecretStr
 from service.app import create_app
 from service.settings import Settings
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
+PATIENT = {"redis_read_timeout_ms": 10_000, "redis_write_timeout_ms": 10_000, "deadline_ms": 60_000}
+"""Limits that no machine, however busy, makes an answer go without something; tests of limits set their own."""
 
 
 @contextmanager
 def live_service(**settings: Any) -> Iterator[httpx.Client]:
     """A ready service; the client speaks to it."""
-    defaults: dict[str, Any] = {"access_log": False, "follow_interval_ms": 20, "warmup_requests": 4}
+    defaults: dict[str, Any] = {"access_log": False, "follow_interval_ms": 20, "warmup_requests": 4, **PATIENT}
     if isinstance(url := settings.get("redis_url"), str):
         settings["redis_url"] = SecretStr(url)
     failures: list[BaseException] = []

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.live_service import PATIENT
+
 CASCADA = [sys.executable, "-m", "service.command"]
-LIMIT_S = 30
+LIMIT_S = 90
 
 
 def environment(**variables: str) -> dict[str, str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("CASCADA_")}
-    return {**plain, "CASCADA_WARMUP_REQUESTS": "2", **variables}
+    patient = {f"CASCADA_{name.upper()}": str(value) for name, value in PATIENT.items()}
+    return {**plain, "CASCADA_WARMUP_REQUESTS": "2", **patient, **variables}
 
 
 def cascada(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -25,7 +25,7 @@ LIMITS = RedisLimits(
     exposures=2,
     event_log=1000,
     impression_log=1000,
-    read_timeout_s=0.5,
+    read_timeout_s=10.0,
 )
 
 
