@@ -28,6 +28,11 @@ from service.cascade.stages import Filter, Hydrator, Source
 Trace = Callable[[str, Candidates], None]
 Clock = Callable[[], float]
 
+MERGED = "merge"
+"""How a trace calls what the sources proposed."""
+SCORED = ".scored"
+"""How a trace marks a round's batch before the cut."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
@@ -59,8 +64,8 @@ class Cascade:
         return run.query
 
     def run(self, query: Query, trace: Trace | None = None) -> Outcome:
-        """Answer the query; `trace` sees the batch after the filters ("filter") and after each round (its
-        name).
+        """Answer the query; `trace` sees the batch as merged (`MERGED`), after the filters ("filter"), and of
+        each round what it scored (its name and `SCORED`) and what it kept (its name).
 
         Raises:
             ContractViolation: a stage returned something that its protocol forbids.
@@ -75,17 +80,19 @@ class Cascade:
             if batch is not None:
                 found[source.name] = batch
         batch = run.merge(found, self.source_names, self.shares)
+        _show(trace, MERGED, batch)
         for one in self.filters:
             batch = run.filter(one, batch)
         _show(trace, "filter", batch)
         for one_round in self.rounds:
             for scorer in one_round.scorers:
                 batch = run.score(scorer, batch)
+            _show(trace, one_round.name, batch, SCORED)
             batch = run.select(one_round, batch)
             _show(trace, one_round.name, batch)
         return run.answer(batch, self.source_names)
 
 
-def _show(trace: Trace | None, name: str, batch: Candidates) -> None:
+def _show(trace: Trace | None, name: str, batch: Candidates, suffix: str = "") -> None:
     if trace is not None:
-        trace(name, batch)
+        trace(name + suffix, batch)

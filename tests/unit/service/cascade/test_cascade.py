@@ -341,4 +341,10 @@ def test_a_trace_sees_what_each_step_lets_through() -> None:
     seen: dict[str, list[int]] = {}
     cascade().run(a_query(count=2), lambda name, batch: seen.update({name: batch.rows.tolist()}))
 
-    assert {name: sorted(rows) for name, rows in seen.items()} == {"filter": [2, 4, 6], "rank": [4, 6]}
+    assert {name: sorted(rows) for name, rows in seen.items()} == {
+        "merge": [1, 2, 3, 4, 5, 6],
+        "filter": [2, 4, 6],
+        "rank.scored": [2, 4, 6],
+        "rank": [4, 6],
+    }
+    assert list(seen) == ["merge", "filter", "rank.scored", "rank"]
