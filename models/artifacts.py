@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -68,6 +68,8 @@ INDEX_PLOT = "index.png"
 USER_TOWER = "user_tower.onnx"
 PRERANKER = "preranker.onnx"
 RANKER = "ranker.onnx"
+RANKER_EXPLAIN = "ranker_explain.onnx"
+"""The ranker's logits and how it came to them; older bundles have none."""
 ITEM_TOWERS = "item_towers.onnx"
 """Content tokens of a new item -> its row in the three vector tables."""
 QUERY_TOWER = "query_tower.onnx"
@@ -104,6 +106,8 @@ class Manifest:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    graphs: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    """`inputs` and `outputs` of each graph, by the stem of its file; older bundles say nothing of them."""
     format: int = FORMAT
 
 

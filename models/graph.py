@@ -30,6 +30,10 @@ class Graph:
         self._session = session
         self.inputs: tuple[str, ...] = tuple(each.name for each in session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(each.name for each in session.get_outputs())
+        self.shapes: dict[str, list[int | str | None]] = {
+            each.name: each.shape for each in session.get_inputs()
+        }
+        """Sizes of each input's axes; a name or None where the graph leaves one open."""
         self.width: int | str | None = session.get_outputs()[0].shape[-1]
         """Size of the last axis of the first output; a name or None where the graph leaves it open."""
 

@@ -70,6 +70,8 @@ class Bundle:
     user_tower: Graph
     preranker: Graph
     ranker: Graph
+    ranker_explain: Graph | None
+    """None in an older bundle, whose ranker cannot say how it came to a logit."""
     item_towers: Graph
     query_tower: QueryTower | None
     """None in a bundle that searches by words alone."""
@@ -125,11 +127,13 @@ class Bundle:
             user_tower=Graph.open(folder / artifacts.USER_TOWER, threads=threads),
             preranker=Graph.open(folder / artifacts.PRERANKER, threads=threads),
             ranker=Graph.open(folder / artifacts.RANKER, threads=threads),
+            ranker_explain=_optional_graph(folder / artifacts.RANKER_EXPLAIN, threads),
             item_towers=Graph.open(folder / artifacts.ITEM_TOWERS, threads=threads),
             query_tower=QueryTower.open(folder, threads=threads),
             calibrator=_calibrator(folder),
         )
         bundle._check_sizes()
+        bundle._check_graphs()
         bundle._check_index()
         check_parity(folder / artifacts.PARITY, bundle.graphs)
         return bundle
@@ -142,10 +146,11 @@ class Bundle:
     @property
     def graphs(self) -> Mapping[str, Graph]:
         """The graphs by the stem of their files."""
-        queries = (
-            {} if self.query_tower is None else {Path(artifacts.QUERY_TOWER).stem: self.query_tower.graph}
-        )
-        return queries | {
+        optional = {
+            artifacts.QUERY_TOWER: None if self.query_tower is None else self.query_tower.graph,
+            artifacts.RANKER_EXPLAIN: self.ranker_explain,
+        }
+        return {Path(name).stem: graph for name, graph in optional.items() if graph is not None} | {
             Path(artifacts.USER_TOWER).stem: self.user_tower,
             Path(artifacts.PRERANKER).stem: self.preranker,
             Path(artifacts.RANKER).stem: self.ranker,
@@ -204,6 +209,20 @@ class Bundle:
                 f"{artifacts.SCHEMA} has {placements}"
             )
 
+    def _check_graphs(self) -> None:
+        """Refuse a graph that does not have the inputs and outputs that the manifest says (older ones do
+        not)."""
+        for name, ports in self.manifest.graphs.items():
+            if (graph := self.graphs.get(name)) is None:
+                raise BundleError(f"{self.folder}: no {name}.onnx, the manifest lists it")
+            for side in ("inputs", "outputs"):
+                found, stated = sorted(getattr(graph, side)), sorted(ports[side])
+                if found != stated:
+                    raise BundleError(
+                        f"{self.folder / name}.onnx: {side} are {', '.join(found)}; the manifest says "
+                        f"{', '.join(stated)}"
+                    )
+
     def _check_index(self) -> None:
         """Refuse an index that is not the one of its card, or not of these towers and items."""
         index, card = self.folder / artifacts.INDEX, self.index_card
@@ -251,6 +270,10 @@ def _calibrator(folder: Path) -> Calibrator:
         return calibrator_from_json(_json(path))
     except (AttributeError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: not a calibrator that this version reads: {error}") from error
+
+
+def _optional_graph(path: Path, threads: int) -> Graph | None:
+    return Graph.open(path, threads=threads) if path.exists() else None
 
 
 def _pairs(folder: Path) -> PairScorer | None:

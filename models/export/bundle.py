@@ -84,6 +84,7 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
                 metrics={**run.about["metrics"], "index": card.metrics()},
                 software={name: version_of(name) for name in SOFTWARE},
                 training={"config": run.about["config"], "seconds": run.about["seconds"]},
+                graphs={each.name: ports(each) for each in graphs},
             ),
         )
     return target
@@ -104,6 +105,12 @@ def check_parity(graph: Exported) -> None:
                 f"{graph.name}/{name}: ONNX differs from torch by {difference:.2g} relative; "
                 f"{TOLERANCE:g} is allowed"
             )
+
+
+def ports(graph: Exported) -> dict[str, list[str]]:
+    """Names of a graph's `inputs` and `outputs`."""
+    opened = Graph.open(graph.onnx)
+    return {"inputs": list(opened.inputs), "outputs": list(opened.outputs)}
 
 
 def recorded(graphs: Sequence[Exported]) -> dict[str, NDArray[Any]]:

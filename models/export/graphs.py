@@ -1,4 +1,4 @@
-"""The four ONNX graphs: the trained networks in the form that serving calls."""
+"""The ONNX graphs: the trained networks in the form that serving calls."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import artifacts
-from models.export.samples import sample_candidates, sample_history, sample_tokens
+from models.export.ranker_graphs import EXPLAINED, ExplainGraph, RankerGraph
+from models.export.samples import sample_candidates, sample_history, sample_query, sample_tokens
 from models.export.translate import Axes, Blueprint, Exported, translate
-from models.networks.aw_moe import AwMoe
 from models.networks.item_tower import ItemTower
 from models.schema import Schema
 from models.text import encode_texts
@@ -23,32 +23,6 @@ HISTORY = ("events", "kind", "gap", "age", "recent", "mask", "profile")
 USERS, STEPS, CANDIDATES, ITEMS = 3, 7, 11, 3
 """Sizes of the recorded inputs."""
 TEXTS = ("the matrix", "Amélie", "東京物語 1953", "")
-
-
-class RankerGraph(nn.Module):
-    """`logit` [N] of one user's candidates."""
-
-    def __init__(self, ranker: AwMoe) -> None:
-        super().__init__()
-        self.ranker = ranker
-
-    def forward(
-        self,
-        events: Tensor,
-        kind: Tensor,
-        gap: Tensor,
-        age: Tensor,
-        mask: Tensor,
-        profile: Tensor,
-        candidates: Tensor,
-        cross: Tensor,
-    ) -> Tensor:
-        """Rank."""
-        logits, _ = self.ranker(
-            events, kind, gap, age, mask, profile, candidates.unsqueeze(0), cross.unsqueeze(0)
-        )
-        logit: Tensor = logits[0]
-        return logit
 
 
 class ItemTowersGraph(nn.Module):
@@ -64,7 +38,7 @@ class ItemTowersGraph(nn.Module):
 
 
 def export_graphs(networks: Networks, schema: Schema, seed: int) -> list[Exported]:
-    """Export the four graphs; the recorded inputs are random, seeded histories of the schema's shapes."""
+    """Export every graph but the query tower; the recorded inputs are random, seeded histories."""
     plans = blueprints(networks, schema, np.random.default_rng(seed))
     return [translate(each) for each in tqdm(plans, desc="graphs", unit="graph", disable=None)]
 
@@ -83,7 +57,12 @@ def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) 
     """What is exported, with the inputs that are recorded."""
     steps = min(STEPS, schema.history_length)
     item, prerank, rank = networks.items.dim, networks.prerank_items.dim, networks.rank_items.dim
-    ranked = sample_history(random, schema, rank, 1, steps) | sample_candidates(random, rank, CANDIDATES)
+    width = networks.ranker.query.in_features
+    ranked = (
+        sample_history(random, schema, rank, 1, steps)
+        | sample_candidates(random, rank, CANDIDATES)
+        | {"query": sample_query(random, width)}
+    )
     return [
         Blueprint(
             Path(artifacts.USER_TOWER).stem,
@@ -101,6 +80,9 @@ def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) 
         ),
         Blueprint(Path(artifacts.RANKER).stem, RankerGraph(networks.ranker), ranked, _one_user(), ("logit",)),
         Blueprint(
+            Path(artifacts.RANKER_EXPLAIN).stem, ExplainGraph(networks.ranker), ranked, _one_user(), EXPLAINED
+        ),
+        Blueprint(
             Path(artifacts.ITEM_TOWERS).stem,
             ItemTowersGraph(networks.items, networks.prerank_items, networks.rank_items),
             {"tokens": sample_tokens(random, schema.item_fields, ITEMS)},
@@ -117,5 +99,5 @@ def _many_users() -> Axes:
 
 def _one_user() -> Axes:
     steps, count = torch.export.Dim("steps", max=1 << 12), torch.export.Dim("count", max=1 << 16)
-    axes = {name: {1: steps} for name in HISTORY} | {"profile": {}}
+    axes = {name: {1: steps} for name in HISTORY} | {"profile": {}, "query": {}}
     return axes | {"candidates": {0: count}, "cross": {0: count}}

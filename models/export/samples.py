@@ -40,6 +40,11 @@ def sample_candidates(random: np.random.Generator, dim: int, count: int) -> Inpu
     }
 
 
+def sample_query(random: np.random.Generator, width: int) -> NDArray[np.float32]:
+    """The query of a search, as the query tower gives it: [1, width]."""
+    return unit_rows(random, 1, width - 1)
+
+
 def sample_tokens(random: np.random.Generator, fields: tuple[Field, ...], count: int) -> NDArray[np.int64]:
     """Tokens of the fields [count, W], of any field in any column; about a quarter are absent."""
     tokens = random.integers(0, total_size(fields), (count, total_width(fields)))

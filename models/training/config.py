@@ -136,6 +136,11 @@ class PreRankerConfig(_Section):
 class RankerConfig(_Section):
     """AW-MoE, the ranker."""
 
+    kind: str = Field(
+        "aw-moe",
+        description="a name in models/networks/aw_moe.py: aw-moe, or what it is compared with: aw-moe-sum, "
+        "moe, target-attention, dnn",
+    )
     dim: int = Field(32, ge=4, description="dimension of its own item vectors")
     experts: int = Field(4, ge=1, description="experts that the gate weighs")
     hidden: tuple[int, int] = Field((64, 32), description="widths of an expert's two layers")
@@ -147,6 +152,9 @@ class RankerConfig(_Section):
     )
     contrast_weight: float = Field(0.05, ge=0, description="weight of the gate's contrastive loss")
     mask_share: float = Field(0.3, ge=0, lt=1, description="share of events that the contrast hides")
+    kind_weight: float = Field(
+        0.0, ge=0, description="weight of the heads that tell event kinds apart, where there are several"
+    )
     candidates: int = Field(40, ge=2, description="the positive and sampled negatives per request")
     hard_share: float = Field(0.7, ge=0, le=1, description="negatives from the funnel; the rest is uniform")
     learning_rate: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule, in each phase")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from models.networks.aw_moe import FORMS
 from models.networks.encoders import ENCODERS
 from models.training.config import ConfigError, TrainConfig
 from models.training.losses import RETRIEVAL_LOSSES
@@ -16,6 +17,7 @@ NAMES: Mapping[str, Collection[str]] = {
     "tower.loss": ("auto", *RETRIEVAL_LOSSES),
     "preranker.loss": ("auto", *RETRIEVAL_LOSSES),
     "ranker.loss": RANKER_LOSSES,
+    "ranker.kind": FORMS,
     "retrieval.neighbour_method": ("auto", *NEIGHBOUR_METHODS),
     "calibration": ("auto", *calibrators),
 }

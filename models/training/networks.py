@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from models.encode import CROSS
-from models.networks.aw_moe import AwMoe
+from models.networks.aw_moe import FORMS, AwMoe
 from models.networks.hcn import Hcn
 from models.networks.item_tower import ItemTower
 from models.networks.user_tower import UserTower
@@ -47,7 +47,7 @@ class Networks:
             item_tower(schema, tokens, config.preranker.dim, config.preranker.id_dropout),
             hcn(schema, config.preranker),
             item_tower(schema, tokens, config.ranker.dim, config.ranker.id_dropout),
-            aw_moe(schema, config.ranker),
+            aw_moe(schema, config.ranker, config.tower.dim + 1),
         )
 
     def save(self, folder: Path) -> None:
@@ -94,6 +94,8 @@ def hcn(schema: Schema, own: PreRankerConfig) -> Hcn:
     return Hcn(schema, own.dim, own.interests, own.iterations, own.heads, own.dropout, own.temperature)
 
 
-def aw_moe(schema: Schema, own: RankerConfig) -> AwMoe:
-    """The configured ranker."""
-    return AwMoe(schema, own.dim, own.experts, own.hidden, own.activation, len(CROSS), own.dropout)
+def aw_moe(schema: Schema, own: RankerConfig, query: int) -> AwMoe:
+    """The configured ranker; queries of searches have `query` components."""
+    form = FORMS[own.kind]
+    sizes = (own.dim, own.experts, own.hidden, own.activation, len(CROSS), query)
+    return AwMoe(schema, *sizes, own.dropout, form)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.encode import CROSS
 from models.networks.aw_moe import AwMoe
@@ -20,7 +19,7 @@ from models.training.features import Features
 from models.training.funnel import Pool
 from models.training.listwise import fit_listwise
 from models.training.networks import aw_moe, item_tower
-from models.training.ranker_losses import RANKER_LOSSES, contrast
+from models.training.ranker_terms import Contrast, Fit, KindHeads, Step, rank
 from models.training.timeline import Requests
 
 Floats = NDArray[np.float32]
@@ -55,9 +54,9 @@ class RankerModel:
             for block in in_blocks(len(pools), BLOCK):
                 rows, cross = padded(pools[block], width)
                 part = batch.at(torch.arange(block.start, block.stop))
-                logits, _ = rank(self.ranker, table, part, torch.from_numpy(rows), torch.from_numpy(cross))
+                told = rank(self.ranker, table, part, torch.from_numpy(rows), torch.from_numpy(cross))
                 lengths = [min(len(pool.rows), width) for pool in pools[block]]
-                found += [row[:length] for row, length in zip(logits.numpy(), lengths, strict=True)]
+                found += [row[:length] for row, length in zip(told.logits.numpy(), lengths, strict=True)]
         return found
 
 
@@ -77,25 +76,8 @@ class RankerData:
     validation_pools: list[Pool]
 
 
-def rank(
-    ranker: AwMoe, table: Tensor, batch: Batch, candidates: Tensor, cross: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Logits [B, N] and gates [B, N, K] of candidate rows [B, N]."""
-    logits, gate = ranker(
-        batch.events(table),
-        batch.kind,
-        batch.gap,
-        batch.age,
-        batch.mask,
-        batch.profile,
-        F.embedding(candidates, table),
-        cross,
-    )
-    return logits, gate
-
-
 def train_ranker(
-    features: Features, data: RankerData, width: int, config: RankerConfig, seed: int
+    features: Features, data: RankerData, width: int, config: RankerConfig, seed: int, query: int = 1
 ) -> RankerModel:
     """Train in phases; keep the state that ranks `validation` best among `width` candidates.
 
@@ -104,28 +86,33 @@ def train_ranker(
     listwise linear fit then finds how much to trust each score and the experts. The last phase learns from
     requests that the earlier stages never saw, with the scores that serving will see. It starts from that fit
     or from the pre-ranker's score alone, whichever ranks better, and the start competes with each epoch: on
-    little data the ranker is not worse than the stage before it (our choice).
+    little data the ranker is not worse than the stage before it (our choice). `query` is the number of
+    components of a search's query.
     """
     torch.manual_seed(seed)
-    trainer = _Trainer(features, data, config, seed)
+    trainer = _Trainer(features, data, config, query, seed)
     if config.warmup_epochs and config.warmup_requests and len(data.older):
         trainer.warm_up()
     return trainer.train(width, trainer.starts(width))
 
 
 class _Trainer:
-    def __init__(self, features: Features, data: RankerData, config: RankerConfig, seed: int) -> None:
+    def __init__(
+        self, features: Features, data: RankerData, config: RankerConfig, query: int, seed: int
+    ) -> None:
         self.features, self.data, self.config = features, data, config
         self.items = item_tower(features.schema, features.items, config.dim, config.id_dropout)
-        self.ranker = aw_moe(features.schema, config)
+        self.ranker = aw_moe(features.schema, config, query)
         seen = np.concatenate([pool.cross[:: max(len(pool.cross) // 50, 1)] for pool in data.pools])
         self.ranker.standardise(
             torch.from_numpy(seen.mean(axis=0)), torch.from_numpy(seen.std(axis=0) + 1e-3)
         )
-        self.loss_of = RANKER_LOSSES[config.loss]
+        self.terms = loss_terms(self.ranker, features, config)
         self.generator = torch.Generator().manual_seed(seed)
         self.random = np.random.default_rng(seed)
-        self.parameters = [*self.items.parameters(), *self.ranker.parameters()]
+        self.parameters = [
+            parameter for module in (self.items, self.ranker, self.terms) for parameter in module.parameters()
+        ]
 
     def warm_up(self) -> None:
         """Learn item vectors, attention and experts from older requests."""
@@ -216,15 +203,10 @@ class _Trainer:
         self.ranker.train()
         table = self.items.all()
         candidates = torch.from_numpy(rows)
-        logits, gate = rank(self.ranker, table, batch, candidates, cross)
-        value = self.loss_of(logits)
-        if self.config.contrast_weight:
-            kept = batch.mask & (torch.rand(batch.mask.shape) >= self.config.mask_share)
-            thin = Batch(batch.rows, batch.kind, batch.gap, batch.age, batch.recent, kept, batch.profile)
-            _, masked = rank(self.ranker, table, thin, candidates[:, :1], cross[:, :1])
-            users = torch.from_numpy(requests.user)
-            value = value + self.config.contrast_weight * contrast(gate[:, 0], masked[:, 0], users)
-        return value
+        query = torch.zeros(len(batch), self.ranker.query.in_features)
+        ranked = rank(self.ranker, table, batch, candidates, cross, query)
+        step = Step(requests, batch, table, candidates, cross, query, ranked)
+        return torch.stack([term(step) for term in self.terms]).sum()
 
     def _sample(self, index: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], Floats]:
         """The positive first, then negatives, hard and uniform: rows [B, N], cross [B, N, X]."""
@@ -244,6 +226,18 @@ class _Trainer:
                 [pool.target_cross[None], pool.cross[take], data.uniform_cross[r, other]]
             )
         return rows, cross
+
+
+def loss_terms(ranker: AwMoe, features: Features, config: RankerConfig) -> nn.ModuleList:
+    """The terms of `models.training.ranker_terms` that the configuration asks for and that mean something."""
+    terms = nn.ModuleList([Fit(config.loss)])
+    if config.contrast_weight and ranker.form.gate in ("attention", "sum"):
+        terms.append(Contrast(ranker, config.contrast_weight, config.mask_share))
+    kinds = len(features.schema.event_kinds)
+    if config.kind_weight and kinds > 1:
+        inputs = ranker.experts.first.in_features
+        terms.append(KindHeads(inputs, features.timeline.kind, kinds, config.dim, config.kind_weight))
+    return terms
 
 
 def padded(pools: list[Pool], width: int) -> tuple[NDArray[np.int64], Floats]:

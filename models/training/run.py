@@ -110,7 +110,9 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     plan = replace(plan, ranked=choose_width(config, plan, held_out))
     with timed(seconds, "ranker"):
         data = RankerData(own, pools, uniform, uniform_cross, timeline.requests(early), validation, held_out)
-        ranker = train_ranker(features, data, plan.ranked, config.ranker, config.seed)
+        ranker = train_ranker(
+            features, data, plan.ranked, config.ranker, config.seed, config.tower.dim + 1
+        )
     with timed(seconds, "calibration"):
         logits = ranker.logits(features.batch(validation), held_out, plan.ranked)
         calibrator, tried = fit_calibrator(config.calibration, logits, held_out)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.export.graphs import blueprints
-from models.export.samples import sample_candidates, sample_history, sample_tokens
+from models.export.samples import sample_candidates, sample_history, sample_query, sample_tokens
 from models.training.run_folder import Run, read_run
 from service.bundle import Bundle
 from tests.support.trained import TrainedWorld
@@ -18,6 +18,8 @@ Inputs = dict[str, np.ndarray]
 
 RTOL, ATOL = 1e-4, 1e-4
 LENGTH = 12
+KEPT = ("profile", "query", "candidates", "cross")
+"""Inputs that are not about events."""
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +57,7 @@ def equal(pair: tuple[Inputs, Inputs]) -> None:
 
 
 def emptied(inputs: Inputs) -> Inputs:
-    return {
-        key: value if key in ("profile", "candidates", "cross") else np.zeros_like(value)
-        for key, value in inputs.items()
-    }
+    return {key: value if key in KEPT else np.zeros_like(value) for key, value in inputs.items()}
 
 
 def history(run: Run, dim: int, users: int, steps: int) -> Inputs:
@@ -67,7 +66,9 @@ def history(run: Run, dim: int, users: int, steps: int) -> Inputs:
 
 def ranked(run: Run, steps: int, count: int) -> Inputs:
     dim = run.networks.rank_items.dim
-    return history(run, dim, 1, steps) | sample_candidates(np.random.default_rng(count), dim, count)
+    random = np.random.default_rng(count)
+    query = sample_query(random, run.networks.ranker.query.in_features)
+    return history(run, dim, 1, steps) | sample_candidates(random, dim, count) | {"query": query}
 
 
 @pytest.mark.parametrize("name", ["user_tower", "preranker"])
@@ -83,8 +84,9 @@ def test_users_at_any_batch_and_length(run, both, name, users, steps):
 @pytest.mark.parametrize("steps", [1, 2, 5, LENGTH])
 @pytest.mark.parametrize("count", [1, 2, 30, 200])
 def test_the_ranker_at_any_length_and_number_of_candidates(run, both, steps, count):
-    equal(both("ranker", ranked(run, steps, count)))
-    equal(both("ranker", emptied(ranked(run, steps, count))))
+    for name in ("ranker", "ranker_explain"):
+        equal(both(name, ranked(run, steps, count)))
+        equal(both(name, emptied(ranked(run, steps, count))))
 
 
 @pytest.mark.parametrize("count", [1, 2, 64])
@@ -124,9 +126,7 @@ def test_items_together_are_items_alone(run, bundle):
 def test_padding_changes_no_answer(run, bundle, name):
     inputs = ranked(run, 5, 7) if name == "ranker" else history(run, run.networks.items.dim, 3, 5)
     grown = {
-        key: value
-        if key in ("profile", "candidates", "cross")
-        else np.concatenate([np.zeros_like(value), value], axis=1)
+        key: value if key in KEPT else np.concatenate([np.zeros_like(value), value], axis=1)
         for key, value in inputs.items()
     }
     graph = bundle.graphs[name]

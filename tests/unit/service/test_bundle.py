@@ -248,3 +248,25 @@ def test_the_interest_model_is_made_once_per_plan(folder: Path) -> None:
     bundle = Bundle.open(folder)
 
     assert bundle.interest_model(bundle.plan) is bundle.interest_model(bundle.plan)
+
+
+def test_a_graph_with_other_ports_than_the_manifest_says_is_refused_with_both_lists(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    true = {
+        name: {"inputs": list(graph.inputs), "outputs": list(graph.outputs)}
+        for name, graph in bundle.graphs.items()
+    }
+    reseal(folder, graphs=true)
+    Bundle.open(folder)
+
+    wrong = true["ranker"] | {"inputs": ["candidates", "cross", "weather"]}
+    reseal(folder, graphs=true | {"ranker": wrong})
+    listed = ", ".join(sorted(true["ranker"]["inputs"]))
+    with pytest.raises(
+        BundleError, match=f"ranker.onnx: inputs are {listed}; .* says candidates, cross, weather"
+    ):
+        Bundle.open(folder)
+
+    reseal(folder, graphs=true | {"ranker": true["ranker"] | {"outputs": ["probability"]}})
+    with pytest.raises(BundleError, match=r"ranker.onnx: outputs are logit; the manifest says probability"):
+        Bundle.open(folder)

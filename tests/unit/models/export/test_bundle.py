@@ -28,7 +28,13 @@ from service.bundles import list_bundles
 from tests.support.trained import TrainedWorld
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
-GRAPHS = (artifacts.USER_TOWER, artifacts.PRERANKER, artifacts.RANKER, artifacts.ITEM_TOWERS)
+GRAPHS = (
+    artifacts.USER_TOWER,
+    artifacts.PRERANKER,
+    artifacts.RANKER,
+    artifacts.RANKER_EXPLAIN,
+    artifacts.ITEM_TOWERS,
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from models.networks.aw_moe import Activation, AwMoe
 from tests.support.networks import empty, history, one, padded, small_networks
 
 DIM, COUNT = 6, 9
-READ = ("events", "kind", "gap", "age", "mask", "profile", "candidates", "cross")
+READ = ("events", "kind", "gap", "age", "mask", "profile", "query", "candidates", "cross")
+QUERY = 9
 
 
 @pytest.fixture
@@ -19,13 +20,15 @@ def ranker() -> AwMoe:
 def requests(users: int = 4, steps: int = 7, seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return history(DIM, users, steps, seed) | {
+        "query": torch.zeros(users, QUERY),
         "candidates": torch.randn(users, COUNT, DIM + 1, generator=generator),
         "cross": torch.randn(users, COUNT, len(CROSS), generator=generator),
     }
 
 
 def run(ranker: AwMoe, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    return ranker(**{name: inputs[name] for name in READ})
+    ranked = ranker(**{name: inputs[name] for name in READ})
+    return ranked.logits, ranked.gate
 
 
 def close(a, b):
@@ -34,7 +37,7 @@ def close(a, b):
 
 def test_padding_changes_nothing(ranker):
     inputs = requests()
-    kept = {name: inputs[name] for name in ("candidates", "cross")}
+    kept = {name: inputs[name] for name in ("query", "candidates", "cross")}
     grown = padded({key: value for key, value in inputs.items() if key not in kept}, 5)
     for a, b in zip(run(ranker, grown | kept), run(ranker, inputs), strict=True):
         close(a, b)
@@ -42,7 +45,7 @@ def test_padding_changes_nothing(ranker):
 
 @pytest.mark.parametrize("steps", [1, 7])
 def test_an_empty_history_has_finite_logits_and_the_base_gate(ranker, steps):
-    logits, gate = run(ranker, empty(history(DIM, 4, steps)) | {n: requests()[n] for n in READ[-2:]})
+    logits, gate = run(ranker, empty(history(DIM, 4, steps)) | {n: requests()[n] for n in READ[-3:]})
     assert logits.isfinite().all()
     close(gate, ranker.gate_base.expand_as(gate))
 

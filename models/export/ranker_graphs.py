@@ -1,0 +1,71 @@
+"""The ranker as serving calls it: one user, N candidates."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from models.networks.aw_moe import AwMoe, Ranked
+
+EXPLAINED = ("logit", "experts", "attention", "gate")
+
+
+class RankerGraph(nn.Module):
+    """`logit` [N] of one user's candidates."""
+
+    def __init__(self, ranker: AwMoe) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(
+        self,
+        events: Tensor,
+        kind: Tensor,
+        gap: Tensor,
+        age: Tensor,
+        mask: Tensor,
+        profile: Tensor,
+        query: Tensor,
+        candidates: Tensor,
+        cross: Tensor,
+    ) -> Tensor:
+        """Rank."""
+        logit: Tensor = one_user(
+            self.ranker, events, kind, gap, age, mask, profile, query, candidates, cross
+        ).logits[0]
+        return logit
+
+
+class ExplainGraph(nn.Module):
+    """`logit` [N], and how it came about: `experts` [N, K], `attention` [N, T], `gate` [N, T].
+
+    An expert's part of the logit is b G_k s_k; what the parts leave over is the linear path of the cross
+    features. `attention` are alpha_j, the weights with which events enter the input, `gate` are a_j, those
+    with which their units enter the gate; 0 at pads. All are in the ranker's own units and may be negative.
+    """
+
+    def __init__(self, ranker: AwMoe) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(
+        self,
+        events: Tensor,
+        kind: Tensor,
+        gap: Tensor,
+        age: Tensor,
+        mask: Tensor,
+        profile: Tensor,
+        query: Tensor,
+        candidates: Tensor,
+        cross: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rank, and tell."""
+        told = one_user(self.ranker, events, kind, gap, age, mask, profile, query, candidates, cross)
+        return told.logits[0], told.shares[0], told.reads[0], told.opens[0]
+
+
+def one_user(ranker: AwMoe, *inputs: Tensor) -> Ranked:
+    """A request's candidates [N, d + 1] and cross features [N, X], the last two inputs, as a batch of one."""
+    *shared, candidates, cross = inputs
+    ranked: Ranked = ranker(*shared, candidates.unsqueeze(0), cross.unsqueeze(0))
+    return ranked
