@@ -33,7 +33,7 @@ def capped(caps: Sequence[CodedCap], count: int, size: int) -> Positions:
 
     The list ends where none is left that may stand at the next place; a place is never left empty.
     """
-    tallies = [_Tally(cap) for cap in caps]
+    tallies = [Tally(cap) for cap in caps]
     left = np.ones(count, bool)
     picked: list[int] = []
     while len(picked) < min(size, count):
@@ -50,7 +50,7 @@ def capped(caps: Sequence[CodedCap], count: int, size: int) -> Positions:
     return np.array(picked, np.intp)
 
 
-class _Tally:
+class Tally:
     """How often each value stands in the places that the next one is seen with; the last count is of -1."""
 
     def __init__(self, cap: CodedCap) -> None:
