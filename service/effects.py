@@ -6,40 +6,52 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter
 
 from service.background import Background
 from service.features.store import StoreUnavailable
-from service.features.streams import Impression
 from service.logs import Outage
-from service.metrics import Metrics
 
 _log = logging.getLogger("cascada.effects")
 _GATHER_S = 0.02
 _BATCH = 64
 
-Write = Callable[[Sequence[Impression]], Awaitable[None]]
+T = TypeVar("T")
 
 
-class SideEffects:
-    """Logs answers in batches. A full queue, or a store that does not answer, drops and counts them."""
+class SideEffects(Generic[T]):
+    """Stores what answers leave, in batches. A full queue, or a store that does not answer, drops it.
 
-    def __init__(self, write: Write, metrics: Metrics, size: int) -> None:
+    `counter` counts both by the label `result`: "written" and "dropped". `what` names them in the log.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[T]], Awaitable[None]],
+        counter: Counter,
+        size: int,
+        what: str = "logging answers",
+        at_once: int = _BATCH,
+    ) -> None:
         self._write = write
-        self._metrics = metrics
-        self._queue: asyncio.Queue[Impression] = asyncio.Queue(size)
-        self._background = Background("side-effects")
-        self._outage = Outage(_log, "logging answers")
+        self._counter = counter
+        self._queue: asyncio.Queue[T] = asyncio.Queue(size)
+        self._at_once = at_once
+        self._background = Background(what)
+        self._outage = Outage(_log, what)
 
     def start(self) -> None:
         """Begin to work off the queue."""
         self._background.start(self._work())
 
-    def submit(self, impression: Impression) -> None:
-        """Leave an answer to be logged; returns at once."""
+    def submit(self, one: T) -> None:
+        """Leave something to be stored; returns at once."""
         try:
-            self._queue.put_nowait(impression)
+            self._queue.put_nowait(one)
         except asyncio.QueueFull:
-            self._metrics.side_effects.labels("dropped").inc()
+            self._counter.labels("dropped").inc()
 
     async def flush(self) -> None:
         """Wait until what was submitted before is written or dropped."""
@@ -56,17 +68,17 @@ class SideEffects:
         while True:
             batch = [await self._queue.get()]
             await asyncio.sleep(_GATHER_S)
-            while len(batch) < _BATCH and not self._queue.empty():
+            while len(batch) < self._at_once and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             await self._store(batch)
             for _ in batch:
                 self._queue.task_done()
 
-    async def _store(self, batch: Sequence[Impression]) -> None:
+    async def _store(self, batch: Sequence[T]) -> None:
         try:
             await self._write(batch)
-            self._metrics.side_effects.labels("written").inc(len(batch))
+            self._counter.labels("written").inc(len(batch))
             self._outage.ended()
         except StoreUnavailable as error:
-            self._metrics.side_effects.labels("dropped").inc(len(batch))
+            self._counter.labels("dropped").inc(len(batch))
             self._outage.began(error)

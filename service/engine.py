@@ -129,11 +129,15 @@ class Engine:
 
     def run(self, query: Query, trace: Trace | None = None) -> Outcome:
         """Run the cascade of the query's kind; see `service.cascade.cascade.Cascade.run`."""
-        return self._cascades_of(query)[query.kind].run(query, trace)
+        return self.cascade(query).run(query, trace)
+
+    def cascade(self, query: Query) -> Cascade:
+        """The cascade that answers the query: of its kind, at its placement."""
+        return self._cascades_of(query)[query.kind]
 
     def know(self, query: Query) -> Query:
         """See `service.cascade.cascade.Cascade.know`."""
-        return self._cascades_of(query)[query.kind].know(query)
+        return self.cascade(query).know(query)
 
     def plan_of(self, query: Query) -> Plan:
         """The plan that the query is answered by."""
@@ -149,7 +153,7 @@ class Engine:
 
     def starvation(self, request: Request, query: Query, outcome: Outcome) -> dict[str, Any] | None:
         """See `service.starvation.starvation`."""
-        last = self._cascades_of(query)[query.kind].rounds[-1].name
+        last = self.cascade(query).rounds[-1].name
         return starvation(request, query, outcome, self.catalogue, last)
 
     def _cascades_of(self, query: Query) -> Mapping[Kind, Cascade]:

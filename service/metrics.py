@@ -52,6 +52,8 @@ class Metrics:
         self.store_seconds = histogram("store_seconds", "Time of a call to the feature store", "call")
         self.store_failures = counter("store_failures", "Calls that the feature store did not answer", "call")
         self.side_effects = counter("side_effects", "Answers logged, or dropped for lack of room", "result")
+        self.traces = counter("traces", "Traces of answers by what became of them", "result")
+        self.trace_bytes = counter("trace_bytes", "Bytes of the traces that were packed")
         self.catalogue_changes = counter("catalogue_changes", "Item changes by what became of them", "result")
 
         recall_labels = "bundle_version k"

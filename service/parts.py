@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from service.background import Background
 from service.effects import SideEffects
+from service.explain.journal import Journal
 from service.features.embedded import EmbeddedRedis
 from service.features.keys import Keys
 from service.features.redis import RedisLimits, RedisStore
+from service.features.streams import Impression
 from service.first_impressions import FirstImpressions
 from service.follower import Follower
 from service.index_sampler import IndexSampler
@@ -27,7 +29,8 @@ class Parts:
     metrics: Metrics
     server: EmbeddedRedis | None
     store: RedisStore
-    effects: SideEffects
+    effects: SideEffects[Impression]
+    traces: Journal
     sampler: IndexSampler
     recommender: Recommender
     follower: Follower
@@ -43,9 +46,10 @@ class Parts:
         store = RedisStore(url, Keys(settings.redis_prefix), _limits(settings), observe=metrics.on_store)
         seconds = metrics.first_impression_seconds
         first = FirstImpressions(store.record, store.take_unseen, seconds.observe)
-        effects = SideEffects(first.write, metrics, settings.side_effect_queue)
+        effects = SideEffects(first.write, metrics.side_effects, settings.side_effect_queue)
+        traces = Journal(store.traces.add, metrics, settings.trace_share, settings.trace_limit)
         sampler = IndexSampler(metrics, settings.index_recall_share)
-        recommender = Recommender(store, effects, metrics, sampler)
+        recommender = Recommender(store, effects, metrics, sampler, traces)
         follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)
         upkeep = Upkeep(recommender, follower.lock, settings.follow_interval_ms / 1000)
         trends = Trends()
@@ -58,6 +62,7 @@ class Parts:
             server=server,
             store=store,
             effects=effects,
+            traces=traces,
             sampler=sampler,
             recommender=recommender,
             follower=follower,
@@ -74,6 +79,7 @@ class Parts:
         await self.follower.stop()
         await self.sampler.stop()
         await self.effects.stop(self.settings.drain_seconds)
+        await self.traces.stop(self.settings.drain_seconds)
         await self.store.close()
         await self.watchdog.stop()
         if self.server is not None:
@@ -100,4 +106,6 @@ def _limits(settings: Settings) -> RedisLimits:
         item_log=settings.item_log_limit,
         event_log=settings.event_log_limit,
         impression_log=settings.impression_log_limit,
+        traces=settings.trace_limit,
+        trace_ttl_s=settings.trace_hours * 3600,
     )

@@ -16,6 +16,8 @@ from service.cascade.query import ItemId, Kind, Outcome, Query, Request
 from service.effects import SideEffects
 from service.engine import Engine
 from service.errors import ClientGone, NotReady
+from service.explain.journal import Journal
+from service.explain.trace import Recording, trend_of
 from service.facets import Facets, check_facets, count_facets, counted_rows
 from service.features.store import FeatureStore, StoreUnavailable, UserRecord
 from service.features.streams import Impression
@@ -49,18 +51,26 @@ class Answered:
     facets: Facets | None = None
     starved: Mapping[str, Any] | None = None
     """Why the list is short, where its rules are to blame."""
+    recording: Recording | None = None
+    """What is explained and kept of it, where that was asked for."""
 
 
 class Recommender:
     """Holds the one reference to the engine in use; a request reads it once and keeps it to its end."""
 
     def __init__(
-        self, store: FeatureStore, effects: SideEffects, metrics: Metrics, sampler: IndexSampler
+        self,
+        store: FeatureStore,
+        effects: SideEffects[Impression],
+        metrics: Metrics,
+        sampler: IndexSampler,
+        journal: Journal | None = None,
     ) -> None:
         self._store = store
         self._sampler = sampler
         self._effects = effects
         self._metrics = metrics
+        self._journal = journal
         self._engine: Engine | None = None
 
     @property
@@ -106,15 +116,22 @@ class Recommender:
         # Read again after the wait: an item that was hidden meanwhile is hidden.
         engine = self.engine
         query = engine.hydrate(request, record, moment)
-        outcome, facets = _run(engine, request, query)
+        kept = self._journal is not None and self._journal.wants(request, query.request_id)
+        outcome, facets, batches = _run(engine, request, query, shown=kept or request.explain)
+        recording = None
+        if kept or request.explain:
+            trend = trend_of(engine, query)
+            recording = Recording(engine, request, record, query, outcome, batches, trend)
         item_ids = engine.catalogue.ids_of(outcome.rows)
         degraded = without + outcome.degraded
         starved = engine.starvation(request, query, outcome)
         if starved is not None:
             degraded += (STARVED,)
             self._metrics.degraded.labels(query.kind, STARVED).inc()
-        answered = Answered(engine, request, query, outcome, item_ids, degraded, facets, starved)
+        answered = Answered(engine, request, query, outcome, item_ids, degraded, facets, starved, recording)
         self._leave(answered)
+        if kept and recording is not None and self._journal is not None:
+            self._journal.submit(recording)
         return answered
 
     async def _fetch(self, request: Request, moment: Moment) -> tuple[UserRecord | None, tuple[str, ...]]:
@@ -155,19 +172,23 @@ class Recommender:
         )
 
 
-def _run(engine: Engine, request: Request, query: Query) -> tuple[Outcome, Facets | None]:
-    """The outcome, and the counts that were asked for.
+def _run(
+    engine: Engine, request: Request, query: Query, *, shown: bool
+) -> tuple[Outcome, Facets | None, Mapping[str, Candidates]]:
+    """The outcome, the counts that were asked for, and the batches that the cascade showed.
+
+    There are none of those unless they are to be `shown` or counted.
 
     Raises:
         CallerError: a facet is of no attribute that can be counted.
     """
-    if not request.facets:
-        return engine.run(query), None
-    check_facets(request.facets, engine.bundle.schema.item_fields)
     batches: dict[str, Candidates] = {}
+    if not request.facets:
+        return engine.run(query, batches.__setitem__ if shown else None), None, batches
+    check_facets(request.facets, engine.bundle.schema.item_fields)
     outcome = engine.run(query, batches.__setitem__)
     rows = counted_rows(query, batches["filter"], engine.plan_of(query).candidates)
-    return outcome, count_facets(request.facets, rows, engine.catalogue)
+    return outcome, count_facets(request.facets, rows, engine.catalogue), batches
 
 
 def _left(moment: Moment) -> float | None:

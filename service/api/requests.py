@@ -45,6 +45,7 @@ def _list(body: ListIn, placements: Placements) -> dict[str, Any]:
         "caps": _caps(body.caps if "caps" in said else placed.caps),
         "cursor": body.cursor,
         "explain": body.explain,
+        "trace": body.trace,
         "placement_filter": placed.filter,
         "placement_boost": _boosts(placed.boost),
     }

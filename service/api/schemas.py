@@ -127,7 +127,8 @@ class ListIn(Body):
         None, description="`next_cursor` of the page before."
     )
     deadline_ms: int | None = Field(None, ge=1, le=60_000)
-    explain: bool = False
+    explain: bool = Field(False, description="Say why each item is here, and keep a trace of the answer.")
+    trace: bool = Field(False, description="Keep a trace of the answer for GET /v1/explain.")
 
 
 class RecommendIn(ListIn):

@@ -50,5 +50,6 @@ async def delete_user(user_id: Id, parts: PartsOf) -> Response:
     """Erase everything about a user, the logs included; a user who is not there is fine."""
     # What is still to be logged about the user must be there before it can be erased.
     await parts.effects.flush()
+    await parts.traces.flush()
     await parts.store.delete_user(UserId(user_id))
     return Response(status_code=204)

@@ -85,6 +85,8 @@ class Request:
     diversity: float | None = None
     cursor: str | None = None
     explain: bool = False
+    trace: bool = False
+    """Keep a trace of the answer, as `explain` does, without explaining it here."""
     facets: Sequence[str] = ()
     """Attributes whose values are counted over what a search chose from."""
     placement_filter: Mapping[str, Any] | None = None

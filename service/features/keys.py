@@ -18,6 +18,9 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:trend:{placement}:S` | sorted set, bounded, expires | item_id, by log2 of its events, decayed |
 | `P:1:log:events` | stream, capped | the events that came in, whole |
 | `P:1:log:impressions` | stream, capped | what was answered, with propensities |
+| `P:1:{traces}:order` | sorted set, bounded, expires | request_id of each trace, by its moment in ms |
+| `P:1:{traces}:users` | hash, bounded, expires | whose trace it is, by request_id: so a user is erased |
+| `P:1:{traces}:answer:REQUEST_ID` | string, expires | the trace of one answer (`service.explain.codec`) |
 
 Item changes are announced on the stream, which wakes whoever waits. The sorted set is the same log
 compacted, never more than one entry per item: a reader that is new, or was away for longer than the stream
@@ -99,6 +102,20 @@ class Keys:
     def item_changes(self) -> str:
         """Stream of item changes."""
         return f"{self.prefix}:{VERSION}:{{items}}:changes"
+
+    @property
+    def trace_order(self) -> str:
+        """Traces by age."""
+        return f"{self.prefix}:{VERSION}:{{traces}}:order"
+
+    @property
+    def trace_users(self) -> str:
+        """Whose traces they are."""
+        return f"{self.prefix}:{VERSION}:{{traces}}:users"
+
+    def trace(self, request_id: str) -> str:
+        """The trace of one answer; of an empty id the part that all traces begin with."""
+        return f"{self.prefix}:{VERSION}:{{traces}}:answer:{request_id}"
 
     @property
     def event_log(self) -> str:

@@ -27,6 +27,7 @@ from service.features.keys import (
 )
 from service.features.store import Event, ItemChange, Preference, StoreUnavailable, Trend, UserRecord
 from service.features.streams import Impression, Streams
+from service.features.traces import Traces
 
 _USERS_PER_ROUND = 256
 _TREND_HALF_LIVES = 20
@@ -51,6 +52,8 @@ class RedisLimits:
     item_log: int = 10_000
     event_log: int = 100_000
     impression_log: int = 100_000
+    traces: int = 1000
+    trace_ttl_s: float = 24 * 3600
 
 
 class RedisStore:
@@ -72,6 +75,7 @@ class RedisStore:
         )
         self._channel = Channel(url, limits.read_timeout_s, observe) if Channel.knows(url) else None
         self._streams = Streams(self._redis, self._keys, limits.event_log, limits.impression_log)
+        self.traces = Traces(self._redis, self._keys, limits.traces, limits.trace_ttl_s, clock)
 
     async def fetch(self, user_id: UserId) -> UserRecord:
         """Attributes, events and preferences of a user, oldest first."""
@@ -161,7 +165,7 @@ class RedisStore:
         return bool(await self._redis.script(scripts.CHANGE_PREFERENCES, names, arguments))
 
     async def delete_user(self, user_id: UserId) -> bool:
-        """Erase a user's keys and every line about the user in the logs."""
+        """Erase a user's keys, the traces of his answers and every line about the user in the logs."""
         keys = self._keys
         names = [
             keys.profile(user_id),
@@ -171,7 +175,8 @@ class RedisStore:
             keys.exposures(user_id),
         ]
         gone = await self._redis.write(self._redis.client.delete(*names))
-        return bool(gone) | bool(await self._streams.erase(user_id))
+        traced = await self.traces.erase(user_id)
+        return bool(gone) | bool(traced) | bool(await self._streams.erase(user_id))
 
     async def put_items(self, records: Mapping[ItemId, Mapping[str, Any]]) -> None:
         """Store whole records; each takes the next change number, in the order given."""

@@ -168,3 +168,43 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 return #ARGV
 """)
 """Remembers what one user was shown."""
+
+ADD_TRACES = Script("""
+-- KEYS order, users, then a trace per entry; all have one hash tag, those that are dropped, too
+-- ARGV number to keep, ttl and now in ms, what the names of traces begin with; then id, user, bytes per entry
+local keep, ttl, now, name = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+for i = 3, #KEYS do
+  local at = 5 + 3 * (i - 3)
+  redis.call('SET', KEYS[i], ARGV[at + 2], 'PX', ttl)
+  redis.call('ZADD', KEYS[1], now, ARGV[at])
+  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
+end
+local function drop(ids)
+  for _, id in ipairs(ids) do
+    redis.call('DEL', name .. id)
+    redis.call('HDEL', KEYS[2], id)
+    redis.call('ZREM', KEYS[1], id)
+  end
+end
+drop(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ttl))
+drop(redis.call('ZRANGE', KEYS[1], 0, -keep - 1))
+redis.call('PEXPIRE', KEYS[1], ttl)
+redis.call('PEXPIRE', KEYS[2], ttl)
+return redis.call('ZCARD', KEYS[1])
+""")
+"""Keeps traces: the newest, and none for longer than the ttl; returns how many there are."""
+
+ERASE_TRACES = Script("""
+-- KEYS order, users; ARGV user, what the names of traces begin with
+local all, erased = redis.call('HGETALL', KEYS[2]), 0
+for i = 1, #all, 2 do
+  if all[i + 1] == ARGV[1] then
+    redis.call('DEL', ARGV[2] .. all[i])
+    redis.call('HDEL', KEYS[2], all[i])
+    redis.call('ZREM', KEYS[1], all[i])
+    erased = erased + 1
+  end
+end
+return erased
+""")
+"""Forgets the traces of one user; returns how many there were."""

@@ -25,7 +25,7 @@ async def test_all_that_was_submitted_is_written_in_order_and_in_batches() -> No
         batches.append(batch)
 
     metrics = Metrics()
-    effects = SideEffects(write, metrics, 1000)
+    effects = SideEffects(write, metrics.side_effects, 1000)
     effects.start()
     for number in range(600):
         effects.submit(impression(number))
@@ -41,7 +41,7 @@ async def test_a_full_queue_drops_and_counts_and_never_waits() -> None:
         await asyncio.Event().wait()
 
     metrics = Metrics()
-    effects = SideEffects(never, metrics, 5)
+    effects = SideEffects(never, metrics.side_effects, 5)
     for number in range(12):
         effects.submit(impression(number))
     assert counted(metrics, "dropped") == 7
@@ -59,7 +59,7 @@ async def test_a_store_that_is_away_costs_the_log_and_not_the_worker() -> None:
         written.extend(one.request_id for one in batch)
 
     metrics = Metrics()
-    effects = SideEffects(write, metrics, 10)
+    effects = SideEffects(write, metrics.side_effects, 10)
     effects.start()
     effects.submit(impression(1))
     await effects.flush()

@@ -53,7 +53,7 @@ def recommender(store: Store, engine: Engine | None) -> tuple[Recommender, list[
     async def nowhere(batch: Sequence[Impression]) -> None:
         raise AssertionError("nothing is written in this test")
 
-    effects = SideEffects(nowhere, metrics, 10)
+    effects = SideEffects(nowhere, metrics.side_effects, 10)
     effects.submit = left.append  # type: ignore[method-assign]
     one = Recommender(store, effects, metrics, IndexSampler(metrics, 0.0))  # type: ignore[arg-type]
     if engine is not None:
