@@ -16,6 +16,14 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:{items}:unseen` | sorted set, bounded | new item_id that nobody saw yet, by its first PUT in ms |
 | `P:1:{items}:changes` | stream, capped | `item`, `json`; an entry's id is the change's number and `-0` |
 | `P:1:trend:{placement}:S` | sorted set, bounded, expires | item_id, by log2 of its events, decayed |
+| `P:1:u:{user}:ads` | list, newest first, bounded, expires | `timestamp_ms US advertiser` of each ad shown |
+| `P:1:ad:{advertiser}:account` | hash | budget, pacing, `day`, `spent`, `reserved`, totals in micros |
+| `P:1:ad:{advertiser}:holds` | sorted set | `request US item US served_ms`, by when the hold ends in ms |
+| `P:1:ad:{advertiser}:amounts` | hash | the same members -> micros that are held |
+| `P:1:ad:{advertiser}:charged` | sorted set, expires by entry | the same members, by when they were charged |
+| `P:1:ad:{advertiser}:ledger` | stream | a charge: `request item price micros day served at` |
+| `P:1:advertisers` | set | advertisers that have an account |
+| `P:1:sold:{request}` | hash item -> JSON, expires | what an answer sold: advertiser, price, bid, served at |
 | `P:1:log:events` | stream, capped | the events that came in, whole |
 | `P:1:log:impressions` | stream, capped | what was answered, with propensities |
 | `P:1:{traces}:order` | sorted set, bounded, expires | request_id of each trace, by its moment in ms |
@@ -79,6 +87,39 @@ class Keys:
         """What a user was shown."""
         return self._user(user_id, "exposures")
 
+    def ads_shown(self, user_id: UserId) -> str:
+        """Which advertisers a user was shown ads of."""
+        return self._user(user_id, "ads")
+
+    def account(self, advertiser_id: str) -> str:
+        """An advertiser's budget and sums."""
+        return self._advertiser(advertiser_id, "account")
+
+    def holds(self, advertiser_id: str) -> str:
+        """When an advertiser's holds end."""
+        return self._advertiser(advertiser_id, "holds")
+
+    def hold_amounts(self, advertiser_id: str) -> str:
+        """How much each hold holds."""
+        return self._advertiser(advertiser_id, "amounts")
+
+    def charged(self, advertiser_id: str) -> str:
+        """Which impressions of an advertiser were charged."""
+        return self._advertiser(advertiser_id, "charged")
+
+    def ledger(self, advertiser_id: str) -> str:
+        """Stream of an advertiser's charges."""
+        return self._advertiser(advertiser_id, "ledger")
+
+    def sold(self, request_id: str) -> str:
+        """What one answer sold."""
+        return f"{self.prefix}:{VERSION}:sold:{{{request_id.translate(_ESCAPES)}}}"
+
+    @property
+    def advertisers(self) -> str:
+        """Everybody who has an account."""
+        return f"{self.prefix}:{VERSION}:advertisers"
+
     @property
     def unseen_items(self) -> str:
         """New items that nobody was shown yet."""
@@ -126,6 +167,9 @@ class Keys:
     def impression_log(self) -> str:
         """Stream of answers."""
         return f"{self.prefix}:{VERSION}:log:impressions"
+
+    def _advertiser(self, advertiser_id: str, what: str) -> str:
+        return f"{self.prefix}:{VERSION}:ad:{{{advertiser_id.translate(_ESCAPES)}}}:{what}"
 
     def _user(self, user_id: UserId, what: str) -> str:
         return f"{self.prefix}:{VERSION}:u:{{{user_id.translate(_ESCAPES)}}}:{what}"

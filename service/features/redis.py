@@ -173,6 +173,7 @@ class RedisStore:
             keys.event_ids(user_id),
             keys.interests(user_id),
             keys.exposures(user_id),
+            keys.ads_shown(user_id),
         ]
         gone = await self._redis.write(self._redis.client.delete(*names))
         traced = await self.traces.erase(user_id)
