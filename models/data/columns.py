@@ -43,6 +43,8 @@ class Impressions:
     propensity: NDArray[np.float32]
     bid_micros: NDArray[np.int64]
     market_price_micros: NDArray[np.int64]
+    placement: NDArray[np.int16] | None = None
+    """[I] index into the data set's `placements`; None = the log does not say where things were shown."""
 
     def __len__(self) -> int:
         return len(self.item)
@@ -203,6 +205,8 @@ def _unfed(table: Dataset | Impressions | Queries | Relations) -> set[str]:
     if isinstance(table, Dataset):
         unfed |= {"event_part"} if table.event_part is None else set()
         unfed |= {"order"} if table.order == "time" else set()
+    if isinstance(table, Impressions):
+        unfed |= {"placement"} if table.placement is None else set()
     return unfed
 
 

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from models.data import auctions
 from models.data.amazon import load_amazon_beauty, load_amazon_grocery
+from models.data.candidates import CANDIDATES
 from models.data.citations import load_hep_th
 from models.data.columns import Dataset
 from models.data.dataset import write_dataset
@@ -87,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     world.add_argument("--seed", type=int, default=0)
     world.add_argument("--days", type=int, default=60)
     world.add_argument("--sessions", type=float, default=4.0, help="per user on average")
+    _auction_verb(verbs)
     own = _verb(verbs, "import", _import, "convert your own CSV or Parquet files, checking every row")
     for table in TABLES:
         own.add_argument(f"--{table}", type=Path, required=table == "events", metavar="FILE")
@@ -95,6 +98,24 @@ def _parser() -> argparse.ArgumentParser:
         "--skip-bad", action="store_true", help="leave bad rows out instead of refusing the import"
     )
     return parser
+
+
+def _auction_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "run the ad auctions of a seeded world with a known CTR; docs/auctions.md states its laws"
+    world = _verb(verbs, "simulate-auctions", _simulate_auctions, text)
+    world.add_argument("--auctions", type=int, default=300_000, help="two in five become impressions")
+    world.add_argument("--users", type=int, default=5000)
+    world.add_argument("--advertisers", type=int, default=80, help="each has five ads")
+    world.add_argument("--days", type=int, default=14)
+    world.add_argument("--seed", type=int, default=0)
+    world.add_argument(
+        "--hidden", type=float, default=auctions.HIDDEN, help="spread of the quality that only the log's "
+        "policy sees, in logits; 0 = there is none"
+    )  # fmt: skip
+    world.add_argument("--noise", type=float, default=auctions.NOISE, help="exploration of that policy")
+    world.add_argument(
+        "--held-out", type=float, default=auctions.HELD_OUT, help="last share of the auctions, kept whole"
+    )
 
 
 def _verb(
@@ -143,6 +164,29 @@ def _simulate(arguments: argparse.Namespace) -> None:
         raise DataError(str(error)) from error
     _write(arguments.out, dataset, lambda folder: truth.save(folder, arguments.seed))
     print(f"wrote {arguments.out / TRUTH_JSON} and {arguments.out / TRUTH_ARRAYS}: the planted truth")
+
+
+def _simulate_auctions(arguments: argparse.Namespace) -> None:
+    try:
+        dataset, truth = auctions.simulate_auctions(
+            arguments.auctions,
+            arguments.seed,
+            arguments.users,
+            arguments.advertisers,
+            arguments.days,
+            arguments.hidden,
+            arguments.noise,
+            arguments.held_out,
+            progress=True,
+        )
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    _write(arguments.out, dataset, lambda folder: truth.save(folder, arguments.seed))
+    print(f"wrote {arguments.out / TRUTH_JSON} and {arguments.out / TRUTH_ARRAYS}: the planted truth")
+    print(
+        f"wrote {arguments.out / CANDIDATES}: {len(truth.candidates):,} candidates of "
+        f"{len(truth.candidates.auction_ids):,} held-out auctions"
+    )
 
 
 def _write(target: Path, dataset: Dataset, beside: Callable[[Path], None] | None = None) -> None:

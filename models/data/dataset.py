@@ -6,7 +6,7 @@
 | `events` | `user_id`, `item_id`, `event`, `timestamp` (ms); perhaps `value`, `placement`, `session_id`, `part` |
 | `items` | `item_id`; perhaps `available`, `created_at` (ms), `bid_micros`; one column per attribute, `title` among them |
 | `users` | `user_id`; one column per attribute |
-| `impressions` | `request_id`, `user_id`, `item_id`, `position`, `timestamp` (ms), `clicked`; perhaps `propensity`, `bid_micros`, `market_price_micros` |
+| `impressions` | `request_id`, `user_id`, `item_id`, `position`, `timestamp` (ms), `clicked`; perhaps `propensity`, `bid_micros`, `market_price_micros`, `placement` |
 | `relations` | `item_id`, `related_id`, `relation` (`similar` or `complementary`): known from elsewhere, to judge lists by; never trained on |
 | `queries` | perhaps `user_id`; `query` (text), `item_id` taken from the results, `timestamp` (ms); `cascada queries` makes it of a service's logs |
 
@@ -181,7 +181,7 @@ def _tables(dataset: Dataset) -> dict[str, Any]:
         "users": pa.table({"user_id": users, **_attributes(dataset.user_fields, dataset.user_records)}),
     }
     if dataset.impressions is not None:
-        tables["impressions"] = _impressions_table(dataset.impressions, users, items)
+        tables["impressions"] = _impressions_table(dataset.impressions, users, items, dataset.placements)
     if dataset.queries is not None:
         tables["queries"] = _queries_table(dataset.queries, users, items)
     if dataset.relations is not None:
@@ -204,7 +204,8 @@ def _events_table(dataset: Dataset, users: Any, items: Any) -> Any:
     return pa.table(columns)
 
 
-def _impressions_table(shown: Impressions, users: Any, items: Any) -> Any:
+def _impressions_table(shown: Impressions, users: Any, items: Any, placements: tuple[str, ...]) -> Any:
+    where = {} if shown.placement is None else {"placement": _named(shown.placement, placements)}
     return pa.table(
         {
             "request_id": _named(shown.request, shown.request_ids),
@@ -216,6 +217,7 @@ def _impressions_table(shown: Impressions, users: Any, items: Any) -> Any:
             "propensity": _nullable(shown.propensity, np.isnan(shown.propensity)),
             "bid_micros": _nullable(shown.bid_micros, shown.bid_micros == ABSENT),
             "market_price_micros": _nullable(shown.market_price_micros, shown.market_price_micros == ABSENT),
+            **where,
         }
     )
 

@@ -43,7 +43,10 @@ def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: P
     items = read_entities(tables["items"], "item_id") if "items" in tables else no_entities()
     users = read_entities(tables["users"], "user_id") if "users" in tables else no_entities()
     events = _read_events(tables["events"], mapping)
-    shown = _read_impressions(tables["impressions"]) if "impressions" in tables else None
+    placements = events.placements
+    shown = None
+    if "impressions" in tables:
+        placements, shown = _read_impressions(tables["impressions"], placements)
     asked = _read_queries(tables["queries"]) if "queries" in tables else None
     known = _read_relations(tables["relations"]) if "relations" in tables else None
     if not len(events.time_ms):
@@ -70,7 +73,7 @@ def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: P
         event_kind=events.kind,
         event_time_ms=events.time_ms,
         event_value=events.value,
-        placements=events.placements,
+        placements=placements,
         event_placement=events.placement,
         session_ids=events.session_ids,
         event_session=events.session,
@@ -156,8 +159,8 @@ def _parts(table: MappedTable) -> NDArray[np.int8] | None:
     return (index - 1).astype(np.int8)
 
 
-def _read_impressions(table: MappedTable) -> dict[str, Any]:
-    """Good rows in order of time; users and items as ids."""
+def _read_impressions(table: MappedTable, placements: Names) -> tuple[Names, dict[str, Any]]:
+    """The placements of events and impressions, and good rows in order of time; users and items as ids."""
     columns: dict[str, Any] = {
         "request": table.ids("request_id"),
         "user": table.ids("user_id", required=False),
@@ -169,7 +172,9 @@ def _read_impressions(table: MappedTable) -> dict[str, Any]:
         "bid_micros": table.counts("bid_micros"),
         "market_price_micros": table.counts("market_price_micros"),
     }
-    return _in_order(columns, table)
+    if table.has("placement"):
+        placements, columns["placement"] = table.names("placement", placements)
+    return placements, _in_order(columns, table)
 
 
 def _read_queries(table: MappedTable) -> dict[str, Any]:
@@ -242,6 +247,7 @@ def _impressions(columns: Mapping[str, Any], users: Entities, items: Entities) -
         propensity=columns["propensity"].astype(np.float32),
         bid_micros=columns["bid_micros"],
         market_price_micros=columns["market_price_micros"],
+        placement=columns.get("placement"),
     )
 
 

@@ -106,10 +106,12 @@ def test_parquet_imports_as_csv_does(shop, tmp_path):
 def test_impressions_are_read_with_their_auctions(shop, tmp_path):
     shop["mapping"].write_text(
         MAPPING + '[impressions]\nrequest_id="r"\nuser_id="u"\nitem_id="i"\nposition="p"\ntimestamp="t"\n'
-        'clicked="c"\npropensity="q"\nbid_micros="b"\n'
+        'clicked="c"\npropensity="q"\nbid_micros="b"\nplacement="where"\n'
     )
     path = tmp_path / "shown.csv"
-    path.write_text("r,u,i,p,t,c,q,b\nr1,,77,0,2,1,0.5,100\nr1,ann,1,1,1,0,,\nr2,ann,1,x,1,0,2,\n")
+    path.write_text(
+        "r,u,i,p,t,c,q,b,where\nr1,,77,0,2,1,0.5,100,top\nr1,ann,1,1,1,0,,,\nr2,ann,1,x,1,0,2,,top\n"
+    )
     problems = Problems()
     dataset = import_dataset({"events": shop["events"], "impressions": path}, shop["mapping"], problems)
     shown = dataset.impressions
@@ -117,6 +119,7 @@ def test_impressions_are_read_with_their_auctions(shop, tmp_path):
     assert shown.user.tolist() == [dataset.user_row["ann"], -1]
     assert shown.clicked.tolist() == [False, True]
     assert shown.bid_micros.tolist() == [-1, 100]
+    assert [dataset.placements[place] for place in shown.placement] == ["default", "top"]
     assert {(c.line, c.column) for c in problems.cells if c.path == path} == {(4, "p"), (4, "q")}
 
 
