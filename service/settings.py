@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     trace_share: float = Field(
         0.0, ge=0, le=1, description="Share of answers whose trace is kept unasked, for GET /v1/explain."
     )
-    trace_limit: int = Field(1000, ge=0, le=100_000, description="Newest traces of answers kept; 0 keeps none.")
+    trace_limit: int = Field(1000, ge=0, le=100_000, description="Traces kept, the newest; 0 keeps none.")
     trace_hours: float = Field(24, gt=0, le=8760, description="How long a trace is kept.")
     counterfactual_seconds: float = Field(
         5, gt=0, le=60, description="Time for the re-runs of one call with counterfactual=true."

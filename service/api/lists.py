@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.cascade.query import Outcome
+from service.explain.facts import explain_answer
 from service.recommender import Answered
-
-_NOT_EXPLAINED = frozenset({"score", "pctr", "sources", "propensity"})
 
 
 def render(answered: Answered) -> dict[str, Any]:
@@ -32,6 +31,9 @@ def render(answered: Answered) -> dict[str, Any]:
     if query.explain:
         body["timings_ms"] = {name: round(ms, 3) for name, ms in outcome.timings_ms.items()}
         body["funnel"] = _funnel(outcome)
+    if answered.recording is not None and query.explain:
+        explained, body["untold"] = explain_answer(answered.recording)
+        _add(body["items"], "explain", explained)
     return body
 
 
@@ -49,8 +51,6 @@ def _items(answered: Answered) -> list[dict[str, Any]]:
     _add(items, "interest", _interests(answered))
     if "propensity" in outcome.columns:
         _add(items, "propensity", _numbers(outcome.columns["propensity"]))
-    if answered.query.explain:
-        _add(items, "explain", _explanations(outcome))
     return items
 
 
@@ -71,15 +71,6 @@ def _interests(answered: Answered) -> list[dict[str, str] | None]:
     clusters = interests.clusters.tolist()
     named = [{"id": names.id_of(cluster), "label": names.label(cluster)} for cluster in clusters]
     return [None if index < 0 else named[index] for index in found.tolist()]
-
-
-def _explanations(outcome: Outcome) -> list[dict[str, float | None]]:
-    columns = {
-        name: _numbers(column)
-        for name, column in outcome.columns.items()
-        if name not in _NOT_EXPLAINED and column.ndim == 1
-    }
-    return [{name: column[i] for name, column in columns.items()} for i in range(len(outcome.rows))]
 
 
 def _funnel(outcome: Outcome) -> dict[str, int]:

@@ -15,6 +15,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ranking.auction import LARGEST_BID
+from service.offers import CURRENCY_CODE
+
+from service.api.explain_schemas import ItemExplanation
+
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 LAST_MS = 253_402_300_799_999
 """The end of the year 9999 in milliseconds."""
@@ -195,7 +200,7 @@ class ItemOut(BaseModel):
     )
     sponsored: SponsoredOut | None = None
     propensity: float | None = None
-    explain: dict[str, Any] | None = None
+    explain: ItemExplanation | None = None
 
 
 class FacetOut(BaseModel):
@@ -238,6 +243,9 @@ class ListOut(BaseModel):
     funnel: dict[str, int] | None = Field(
         None, description="How many candidates ended where, when `explain` was asked."
     )
+    untold: dict[str, str] | None = Field(
+        None, description="What an item's `explain` lacks and why, when `explain` was asked."
+    )
 
 
 class EventIn(Body):
@@ -275,8 +283,12 @@ class EventsOut(BaseModel):
     token: str = Field(description="Names this call in logs.")
 
 
+Bid = Annotated[int, Field(ge=1, le=LARGEST_BID, description="What a click is worth, in micros.")]
+Currency = Annotated[str, StringConstraints(pattern=CURRENCY_CODE)]
+
+
 class ItemIn(Body):
-    """A whole item."""
+    """A whole item; with a bid it can be sold in sponsored slots."""
 
     title: Annotated[str, StringConstraints(max_length=1000)] | None = None
     attributes: Attributes = {}
@@ -284,6 +296,9 @@ class ItemIn(Body):
     available_from: Moment | None = Field(None, description="Before, the item is hidden.")
     available_until: Moment | None = Field(None, description="From then on, the item is hidden.")
     created_at: Moment | None = None
+    bid_micros: Bid | None = None
+    currency: Currency | None = None
+    advertiser_id: Id | None = None
 
 
 class ItemPatch(Body):
@@ -295,6 +310,9 @@ class ItemPatch(Body):
     available_from: Moment | None = None
     available_until: Moment | None = None
     created_at: Moment | None = None
+    bid_micros: Bid | None = None
+    currency: Currency | None = None
+    advertiser_id: Id | None = None
 
 
 class ItemWithId(ItemIn):
@@ -319,6 +337,9 @@ class ItemRecordOut(BaseModel):
     available_from: int | None
     available_until: int | None
     created_at: int | None
+    bid_micros: int | None = None
+    currency: str | None = None
+    advertiser_id: str | None = None
 
 
 class ErrorOut(BaseModel):

@@ -82,7 +82,7 @@ class Funnel:
 def funnel_of(batches: Mapping[str, Candidates], outcome: Outcome, cascade: Cascade) -> tuple[Rows, Funnel]:
     """The rows [N] of all candidates, and their funnel, out of what a cascade showed of its run."""
     rows = _union([*(batch.rows for batch in batches.values()), *(fate.rows for fate in outcome.fates)])
-    find = _Finder(rows)
+    find = Finder(rows)
     cut_by = {one.name: by for one, by in zip(cascade.rounds, _cut_by(cascade.rounds), strict=True)}
     shown = [name for name in batches if not name.endswith(SCORED)]
     steps = tuple(Step(name, cut_by.get(name)) for name in shown)
@@ -100,7 +100,7 @@ def funnel_of(batches: Mapping[str, Candidates], outcome: Outcome, cascade: Casc
     return rows, Funnel(outcome.source_names, steps, places, columns, ends, end, end_place)
 
 
-class _Finder:
+class Finder:
     """Positions of rows among distinct rows, by binary search."""
 
     def __init__(self, rows: Rows) -> None:
@@ -108,6 +108,7 @@ class _Finder:
         self._sorted = rows[self._order]
 
     def __call__(self, rows: Rows) -> NDArray[np.intp]:
+        """[n] of rows [n], all of which are there."""
         found: NDArray[np.intp] = self._order[np.searchsorted(self._sorted, rows)]
         return found
 
@@ -121,7 +122,7 @@ def _union(parts: Sequence[Rows]) -> Rows:
 
 
 def _columns(
-    batches: Mapping[str, Candidates], outcome: Outcome, find: _Finder, size: int
+    batches: Mapping[str, Candidates], outcome: Outcome, find: Finder, size: int
 ) -> dict[str, Column]:
     """Every numeric column, of each candidate as any batch has it: what is known of one never changes."""
     columns: dict[str, Column] = {}

@@ -64,10 +64,8 @@ class Traces:
             StoreUnavailable: Redis does not answer.
         """
         # Somebody waits for an explanation, not for a list: the longer limit.
-        found: bytes | None = await self._connection.write(
-            self._connection.client.get(self._keys.trace(request_id))
-        )
-        return found
+        found: Any = await self._connection.write(self._connection.client.get(self._keys.trace(request_id)))
+        return None if found is None else bytes(found)
 
     async def erase(self, user_id: UserId) -> int:
         """Forget the traces of a user; returns how many there were."""

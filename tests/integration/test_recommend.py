@@ -132,7 +132,7 @@ def test_explain_tells_where_every_candidate_went(client: httpx.Client) -> None:
     assert body["funnel"]["returned"] == 5
     assert body["funnel"]["prerank"] > 0
     assert body["timings_ms"]["total"] > 0
-    assert {"rank", "prerank", "popular"} <= set(body["items"][0]["explain"])
+    assert {"rank", "prerank", "popular"} <= set(body["items"][0]["explain"]["scores"])
 
 
 def test_sponsored_items_cannot_be_sold_yet_and_the_answer_says_so(client: httpx.Client) -> None:

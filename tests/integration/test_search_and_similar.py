@@ -113,7 +113,7 @@ def test_each_relation_is_asked_for_by_name(client: httpx.Client) -> None:
     body = answer.json()
     assert body["degraded"] == ["complements"], "the tiny bundle has no dual vectors"
     assert len(body["items"]) == 5
-    assert "relevance" in body["items"][0]["explain"]
+    assert "relevance" in body["items"][0]["explain"]["scores"]
     page = similar(client, "item-6", count=2, relation="complementary")
     more = similar(client, "item-6", count=2, relation="complementary", cursor=page.json()["next_cursor"])
     assert not set(ids(page)) & set(ids(more))

@@ -28,16 +28,23 @@ PLAN = Plan(candidates=60, ranked=30, interests=3, neighbours=8, smoothing="both
 
 
 def write_tiny_bundle(
-    folder: Path, version: str = "tiny-1", created: str = "2024-01-01T00:00:00Z", clusters: int = 4
+    folder: Path,
+    version: str = "tiny-1",
+    created: str = "2024-01-01T00:00:00Z",
+    clusters: int = 4,
+    explains: bool = False,
 ) -> Path:
-    """Write the bundle `folder / version` and return it; about a tenth of a second."""
+    """Write the bundle `folder / version` and return it; about a tenth of a second.
+
+    One that `explains` has the graph that tells what its ranker goes by.
+    """
     world = tiny_world()
     target = folder / version
     with atomic_folder(target) as temporary:
         _write_items(temporary, world)
         _write_retrieval(temporary, world, clusters)
         write_interest_labels(temporary, world.records, SCHEMA)
-        _write_graphs(temporary)
+        _write_graphs(temporary, explains)
         write_json(temporary / artifacts.SCHEMA, SCHEMA.to_json())
         write_json(temporary / artifacts.SERVING, {"plan": PLAN.to_json()})
         write_json(temporary / artifacts.CALIBRATOR, {"kind": "platt", "slope": 1.0, "intercept": 0.0})
@@ -112,10 +119,12 @@ def _user_vectors(world: World) -> NDArray[np.float32]:
     return np.column_stack([tiny_graphs.SCALE * unit, np.ones(USERS)]).astype(np.float32)
 
 
-def _write_graphs(folder: Path) -> None:
+def _write_graphs(folder: Path, explains: bool) -> None:
     tiny_graphs.write_user_tower(folder / artifacts.USER_TOWER, DIM)
     tiny_graphs.write_preranker(folder / artifacts.PRERANKER, DIM)
     tiny_graphs.write_ranker(folder / artifacts.RANKER, DIM)
+    if explains:
+        tiny_graphs.write_ranker_explain(folder / artifacts.RANKER_EXPLAIN, DIM)
     tiny_graphs.write_item_towers(folder / artifacts.ITEM_TOWERS, SCHEMA, DIM)
 
 
@@ -125,7 +134,7 @@ def _write_parity(folder: Path) -> None:
 
     rng = np.random.default_rng(3)
     recorded: dict[str, Any] = {}
-    for name in (artifacts.USER_TOWER, artifacts.PRERANKER, artifacts.RANKER, artifacts.ITEM_TOWERS):
+    for name in sorted(path.name for path in folder.glob("*.onnx")):
         session = onnxruntime.InferenceSession(folder / name)
         feeds = {one.name: _example(one, rng) for one in session.get_inputs()}
         answers = session.run(None, feeds)

@@ -82,6 +82,46 @@ def write_ranker(path: Path, dim: int) -> None:
     _write(path, nodes, inputs, [("logit", FLOAT, ["N"])], constants)
 
 
+def write_ranker_explain(path: Path, dim: int) -> None:
+    """The logits of `write_ranker`; `attention` is candidate . event, `gate` its square.
+
+    The two `experts` are the part of the events and that of the cross features.
+    """
+    nodes = [
+        _node("ReduceSum", ["events", "axis01"], "sum", keepdims=0),
+        _node("MatMul", ["candidates", "sum"], "affinity"),
+        _node("MatMul", ["cross", "weights"], "crossed"),
+        _node("Add", ["affinity", "crossed"], "total"),
+        _node("Add", ["total", "bias"], "logit"),
+        _node("Unsqueeze", ["affinity", "axis1"], "first"),
+        _node("Unsqueeze", ["crossed", "axis1"], "second"),
+        _node("Concat", ["first", "second"], "experts", axis=1),
+        _node("Squeeze", ["events", "axis0"], "alone"),
+        _node("Transpose", ["alone"], "turned", perm=[1, 0]),
+        _node("MatMul", ["candidates", "turned"], "attention"),
+        _node("Mul", ["attention", "attention"], "gate"),
+    ]
+    constants = {
+        "axis0": np.array([0]),
+        "axis1": np.array([1]),
+        "axis01": np.array([0, 1]),
+        "weights": np.full(len(CROSS), 0.1, np.float32),
+        "bias": np.float32(-3.0),
+    }
+    inputs = [
+        *_history(dim),
+        ("candidates", FLOAT, ["N", dim]),
+        ("cross", FLOAT, ["N", len(CROSS)]),
+    ]
+    outputs: list[tuple[str, int, list[Any]]] = [
+        ("logit", FLOAT, ["N"]),
+        ("experts", FLOAT, ["N", 2]),
+        ("attention", FLOAT, ["N", "T"]),
+        ("gate", FLOAT, ["N", "T"]),
+    ]
+    _write(path, nodes, inputs, outputs, constants)
+
+
 def write_item_towers(path: Path, schema: Schema, dim: int) -> None:
     """A new item lies in the direction of its genre, without bias; one vector for all three tables."""
     nodes = [
