@@ -2,7 +2,8 @@
 
 A live record (`ItemChange.record`) is one flat mapping: the attributes by name (`title` included), and
 optionally the reserved keys `available` (bool, default true) and, in ms since the epoch, `created_at`,
-`available_from` and `available_until`. It replaces the whole record of the item; None deletes the item.
+`available_from` and `available_until`, and an offer (`service.offers`). It replaces the whole record of the
+item; None deletes the item.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from service.errors import CallerError
 from service.features.store import ItemChange
 from service.identifiers import Identifiers, hash_ids
 from service.layers import Layer, Layers
+from service.offers import BID, OFFER, Ads, Offers, offer_of
 from service.overlay import CAPACITY, NewVectors, Overlay, Vectors
 from service.rules import CREATED_AT, Rules
 from service.schedule import ALWAYS, FROM, UNTIL, Schedule, window_of
@@ -36,7 +38,7 @@ Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-RESERVED = ("available", CREATED_AT.name, FROM, UNTIL)
+RESERVED = ("available", CREATED_AT.name, FROM, UNTIL, *OFFER)
 """Keys of a live record that are no attributes."""
 _TABLES = {"items": "item", "prerank": "prerank", "rank": "rank"}
 """Tables of a catalogue, and the vectors of new items that belong to each."""
@@ -64,6 +66,7 @@ class Exported:
     popularity: Floats
     popular: Rows
     newest: Rows
+    offers: Offers
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Catalogue:
     overlay: Overlay
     layers: Layers
     schedule: Schedule
+    offers: Offers
     refused: int
     available: Mask
     created: Longs
@@ -100,6 +104,7 @@ class Catalogue:
             overlay=Overlay(len(items), Vectors.of(none), capacity),
             layers=Layers.none((*exported.fields, CREATED_AT)),
             schedule=Schedule(),
+            offers=exported.offers,
             refused=0,
             available=exported.available,
             created=exported.created,
@@ -142,6 +147,7 @@ class Catalogue:
             overlay=overlay,
             layers=self.layers.put(searched),
             schedule=self.schedule.put(windows),
+            offers=self.offers.put({merged.rows[item_id]: last[item_id] for item_id in merged.stored}),
             refused=self.refused + len(merged.refused),
             available=available,
             created=created,
@@ -167,6 +173,7 @@ class Catalogue:
             overlay=overlay,
             layers=self.layers.renumbered(number, gone),
             schedule=self.schedule.renumbered(number),
+            offers=self.offers.renumbered(number, gone),
             available=self.available[kept],
             created=self.created[kept],
             **self._tables(overlay),
@@ -179,7 +186,7 @@ class Catalogue:
     def warm(self) -> None:
         """Make what the first request of this snapshot would have to make otherwise."""
         self.layers.warm()
-        _ = self.newest, self.changed, self.delta
+        _ = self.newest, self.changed, self.delta, self.ad_vectors
 
     def needs_room(self, item_id: ItemId, record: Mapping[str, Any]) -> bool:
         """Whether one more item would differ from the bundle, were this its record.
@@ -317,6 +324,16 @@ class Catalogue:
         return np.sort(np.fromiter(self.overlay.records, np.int32))
 
     @property
+    def ads(self) -> Ads:
+        """The items that have a bid."""
+        return self.offers.ads
+
+    @cached_property
+    def ad_vectors(self) -> Floats:
+        """Item vectors [A, d + 1] of the items that have a bid, in their order."""
+        return self.items.take(self.ads.rows)
+
+    @property
     def words(self) -> Layers:
         """Word search over the changed items, by `search`."""
         return self.layers
@@ -345,7 +362,8 @@ class Catalogue:
             return False
         exported = orjson.loads(self.exported.records[row])
         return (
-            _attributes(record) == {name: value for name, value in exported.items() if value is not None}
+            _attributes(record) == _attributes(exported)
+            and offer_of(record) == offer_of(exported)
             and bool(record.get("available", True)) == bool(self.exported.available[row])
             and _created(record, int(self.exported.created[row])) == int(self.exported.created[row])
         )
@@ -391,14 +409,21 @@ def _created(record: Mapping[str, Any], otherwise: int) -> int:
 
 def _derive(bundle: Bundle) -> Exported:
     created = np.asarray(bundle.created, np.int64)
-    records = (
-        {**orjson.loads(bundle.item_records[row]), CREATED_AT.name: at or None}
-        for row, at in enumerate(created.tolist())
+    bidding: dict[int, dict[str, Any]] = {}
+
+    def read(row: int, at: int) -> dict[str, Any]:
+        record: dict[str, Any] = {**orjson.loads(bundle.item_records[row]), CREATED_AT.name: at or None}
+        if record.get(BID) is not None:
+            bidding[row] = record
+        return record
+
+    attributes = Attributes(
+        (*bundle.schema.item_fields, CREATED_AT), (read(row, at) for row, at in enumerate(created.tolist()))
     )
     return Exported(
         identifiers=Identifiers(bundle.item_ids),
         records=bundle.item_records,
-        attributes=Attributes((*bundle.schema.item_fields, CREATED_AT), records),
+        attributes=attributes,
         fields=bundle.schema.item_fields,
         available=np.asarray(bundle.available, bool),
         created=created,
@@ -408,4 +433,5 @@ def _derive(bundle: Bundle) -> Exported:
         popularity=bundle.popularity,
         popular=np.argsort(-bundle.popularity, axis=1, kind="stable").astype(np.int32),
         newest=np.argsort(-created, kind="stable")[:NEWEST].astype(np.int32),
+        offers=Offers.of(bidding),
     )

@@ -12,17 +12,18 @@ from service.api.errors import path_of
 from service.api.schemas import ItemIn, ItemPatch, ItemWithId
 from service.cascade.query import ItemId
 from service.errors import CallerError
+from service.offers import ADVERTISER, BID, CURRENCY, OFFER
 from service.schedule import FROM, UNTIL
 
-RESERVED = ("title", "available", FROM, UNTIL, "created_at")
+RESERVED = ("title", "available", FROM, UNTIL, "created_at", *OFFER)
 
 
 def from_body(item: ItemIn, fields: Sequence[Field], path: str = "") -> dict[str, Any]:
     """The record of a whole item.
 
     Raises:
-        CallerError: an attribute has a reserved name or does not fit the schema, or the item ends before it
-            begins.
+        CallerError: an attribute has a reserved name or does not fit the schema, the item ends before it
+            begins, or a bid lacks its currency or advertiser.
     """
     check_attributes(item.attributes, fields, path)
     own = item.model_dump(exclude={"attributes", "item_id"})
@@ -74,6 +75,7 @@ def to_body(item_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
         FROM: record.get(FROM),
         UNTIL: record.get(UNTIL),
         "created_at": record.get("created_at"),
+        **{name: record.get(name) for name in OFFER},
     }
 
 
@@ -111,6 +113,10 @@ _FITS: Mapping[FieldKind, Callable[[Any], bool]] = {
 def _checked(record: dict[str, Any], path: str = "") -> dict[str, Any]:
     if FROM in record and UNTIL in record and record[FROM] >= record[UNTIL]:
         raise CallerError(f"{path}{UNTIL}", f"must be later than {FROM}")
+    if BID in record:
+        for name in (CURRENCY, ADVERTISER):
+            if name not in record:
+                raise CallerError(f"{path}{name}", f"is missing: a {BID} needs {CURRENCY} and {ADVERTISER}")
     return record
 
 

@@ -73,6 +73,9 @@ def test_a_patch_changes_what_it_names(client: httpx.Client) -> None:
         "available_from": None,
         "available_until": None,
         "created_at": 5,
+        "bid_micros": None,
+        "currency": None,
+        "advertiser_id": None,
     }
     assert client.patch("/v1/items/nothing", json={"title": "B"}).status_code == 404
 
@@ -149,3 +152,41 @@ def test_any_id_can_be_an_item(client: httpx.Client, item: str) -> None:
     quoted = "".join(f"%{byte:02X}" for byte in item.encode())
     assert put(client, quoted, title="T").json()["item_id"] == item
     assert client.get(f"/v1/items/{quoted}").json()["title"] == "T"
+
+
+OFFER = {"bid_micros": 250_000, "currency": "EUR", "advertiser_id": "acme"}
+
+
+def test_an_offer_is_kept_changed_and_withdrawn(client: httpx.Client) -> None:
+    assert put(client, "ad", title="An ad", **OFFER).status_code == 200
+    assert client.get("/v1/items/ad").json() | OFFER == client.get("/v1/items/ad").json()
+    assert client.patch("/v1/items/ad", json={"bid_micros": 9}).json()["bid_micros"] == 9
+    gone = client.patch("/v1/items/ad", json={"bid_micros": None}).json()
+    assert (gone["bid_micros"], gone["currency"]) == (None, "EUR")
+    patched = client.patch("/v1/items/item-11", json=OFFER).json()
+    assert patched | OFFER == patched
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"bid_micros": -1}, "bid_micros"),
+        ({"bid_micros": 0}, "bid_micros"),
+        ({"bid_micros": 1.5}, "bid_micros"),
+        ({"bid_micros": 10**12 + 1}, "bid_micros"),
+        ({"currency": None}, "currency"),
+        ({"currency": "euro"}, "currency"),
+        ({"advertiser_id": None}, "advertiser_id"),
+        ({"advertiser_id": ""}, "advertiser_id"),
+    ],
+)
+def test_an_offer_that_cannot_be_is_refused_by_name(
+    client: httpx.Client, change: dict[str, Any], path: str
+) -> None:
+    refused = put(client, "wrong", **{**OFFER, **change})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["path"] == path
+    batch = client.post("/v1/items", json={"items": [{"item_id": "wrong", **OFFER, **change}]}).json()
+    assert batch["stored"] == 0
+    assert batch["rejected"][0]["errors"][0]["path"] == f"items[0].{path}"
+    assert client.get("/v1/items/wrong").status_code == 404

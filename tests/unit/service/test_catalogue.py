@@ -313,3 +313,50 @@ def test_the_bundle_stays_untouched(tmp_path: Path) -> None:
 
     assert not after.available[3]
     assert bundle.available[3]
+
+
+OFFER = {"bid_micros": 500, "currency": "EUR", "advertiser_id": "acme"}
+
+
+def offers(catalogue: Catalogue) -> dict[str, tuple[int, str]]:
+    ads = catalogue.ads
+    owners = [ads.advertisers[code] for code in ads.advertiser.tolist()]
+    return dict(zip(catalogue.ids_of(ads.rows), zip(ads.bids.tolist(), owners, strict=True), strict=True))
+
+
+def test_offers_come_change_and_go_with_the_records(catalogue: Catalogue) -> None:
+    assert offers(catalogue) == {}
+    exported = catalogue.record_of(3)
+    assert exported is not None
+    after = catalogue.apply(
+        [change("new", {**HORROR, **OFFER}), change("item-3", {**exported, **OFFER, "bid_micros": 9})], NOW_MS
+    )
+    assert offers(after) == {"item-3": (9, "acme"), "new": (500, "acme")}
+    assert after.ad_vectors.shape == (2, after.items.take(after.ads.rows).shape[1])
+    back = after.apply([change("item-3", exported), change("new", None)], NOW_MS)
+    assert offers(back) == {}
+    assert offers(after) == {"item-3": (9, "acme"), "new": (500, "acme")}
+
+
+def test_an_offer_that_cannot_be_is_sold_nowhere_and_counted(catalogue: Catalogue) -> None:
+    wrong = [
+        {"bid_micros": 500, "advertiser_id": "acme"},
+        {**OFFER, "bid_micros": -5},
+        {**OFFER, "bid_micros": "much"},
+        {**OFFER, "currency": "eu"},
+    ]
+    changes = [change(f"wrong-{i}", {**HORROR, **one}) for i, one in enumerate(wrong)]
+    after = catalogue.apply(changes, NOW_MS)
+    assert offers(after) == {}
+    assert len(after.offers.faulty) == len(wrong)
+    mended = after.apply([change("wrong-0", {**HORROR, **OFFER}), change("wrong-1", None)], NOW_MS)
+    assert list(offers(mended)) == ["wrong-0"]
+    assert len(mended.offers.faulty) == len(wrong) - 2
+
+
+def test_offers_keep_their_items_when_rows_move_up(catalogue: Catalogue) -> None:
+    after = catalogue.apply(
+        [change("first", {**HORROR, **OFFER}), change("second", {**HORROR, **OFFER, "bid_micros": 7})], NOW_MS
+    )
+    compacted = after.apply([change("first", None)], NOW_MS).compacted()
+    assert offers(compacted) == {"second": (7, "acme")}
