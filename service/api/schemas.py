@@ -16,9 +16,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ranking.auction import LARGEST_BID
-from service.offers import CURRENCY_CODE
-
 from service.api.explain_schemas import ItemExplanation
+from service.offers import CURRENCY_CODE
 
 NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 LAST_MS = 253_402_300_799_999
