@@ -116,7 +116,15 @@ class PreRankerConfig(_Section):
 
     dim: int = Field(64, ge=4, description="dimension; where it is the towers', items start from theirs")
     interests: int = Field(4, ge=1, description="interest vectors per user")
-    iterations: int = Field(2, ge=1, description="updates of the interest centres")
+    iterations: int = Field(2, ge=1, description="levels: updates of the interest centres")
+    hierarchy: Literal["none", "residual", "weighted"] = Field(
+        "none",
+        description="what levels after the first read: all events again (none, and weighted, which takes the "
+        "mean of the levels), or what the levels before left of them (residual)",
+    )
+    co_interest: bool = Field(
+        True, description="join the interests of all events with those of the last session"
+    )
     heads: int = Field(2, ge=1, description="heads of the attention between long and short term")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of the events' values dropped in training")
     id_dropout: float = Field(0.1, ge=0, lt=1, description="as of the towers")
@@ -299,6 +307,8 @@ def _shown(default: Any) -> str:
     """A default as TOML writes it."""
     if isinstance(default, tuple):
         return f"`{list(default)}`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     return f"`{default!r}`".replace("'", '"') if default != {} else ""
 
 

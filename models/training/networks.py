@@ -91,7 +91,17 @@ def user_tower(schema: Schema, own: TowerConfig) -> UserTower:
 
 def hcn(schema: Schema, own: PreRankerConfig) -> Hcn:
     """The configured pre-ranker."""
-    return Hcn(schema, own.dim, own.interests, own.iterations, own.heads, own.dropout, own.temperature)
+    return Hcn(
+        schema,
+        own.dim,
+        own.interests,
+        own.iterations,
+        own.heads,
+        own.dropout,
+        own.temperature,
+        own.hierarchy,
+        own.co_interest,
+    )
 
 
 def aw_moe(schema: Schema, own: RankerConfig, query: int) -> AwMoe:

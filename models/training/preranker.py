@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.networks.hcn import Hcn, overlap
+from models.networks.hcn import Hcn, overlap, pair_cosines
 from models.networks.item_tower import ItemTower
 from models.training.batches import Batch, Schedule, fit, in_blocks, shuffled
 from models.training.config import PreRankerConfig
@@ -112,6 +112,13 @@ def train_preranker(
     items.load_state_dict(best[1])
     users.load_state_dict(best[2])
     return PreRankerModel(items.eval(), users.eval(), best[0])
+
+
+def interest_cosine(interests: Floats) -> Floats:
+    """Mean cosine over pairs of each user's interests [B, K, d + 1], biases left out: [B]; 0 if K is 1."""
+    cosines = pair_cosines(torch.from_numpy(interests))
+    mean: Floats = (cosines.sum(-1) / max(cosines.shape[1], 1)).numpy()
+    return mean
 
 
 def best_of(interests: Floats, items: Floats):  # type: ignore[no-untyped-def]

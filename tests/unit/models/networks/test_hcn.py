@@ -1,20 +1,37 @@
 import pytest
 import torch
 
-from models.networks.hcn import Hcn, best_interest, overlap
-from tests.support.networks import empty, history, one, padded, small_networks
+from models.networks.hcn import Hcn, InterestExtractor, overlap, pair_cosines
+from tests.support.networks import SCHEMA, empty, history, one, padded, small_networks
 
 DIM, INTERESTS = 8, 3
+FORMS = {
+    "one level": {"iterations": 1, "hierarchy": "residual"},
+    "residual": {"hierarchy": "residual"},
+    "weighted": {"hierarchy": "weighted"},
+    "long alone": {"co_interest": False},
+    "one interest": {"interests": 1, "hierarchy": "residual"},
+}
 
 
-@pytest.fixture
-def hcn() -> Hcn:
-    return small_networks().preranker
+def built(**changes) -> Hcn:
+    """An untrained pre-ranker whose every weight is moved from its start."""
+    torch.manual_seed(0)
+    own = {"interests": INTERESTS, "iterations": 3, "heads": 2, "dropout": 0.2, "temperature": 0.07}
+    network = Hcn(SCHEMA, DIM, **own | changes).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        parameter += 0.1 * torch.randn_like(parameter)
+    return network
+
+
+@pytest.fixture(params=["default", *FORMS])
+def hcn(request) -> Hcn:
+    return small_networks().preranker if request.param == "default" else built(**FORMS[request.param])
 
 
 def test_interests_have_the_length_of_the_temperature_and_weigh_the_bias_with_one(hcn):
     interests = hcn(**history(DIM, 5, 7))
-    assert interests.shape == (5, INTERESTS, DIM + 1)
+    assert interests.shape == (5, len(hcn.long.seeds), DIM + 1)
     norms = interests[..., :-1].norm(dim=-1)
     torch.testing.assert_close(norms, torch.full_like(norms, 1 / hcn.temperature))
     assert (interests[..., -1] == 1).all()
@@ -58,13 +75,62 @@ def test_every_input_is_read(hcn, name):
     inputs, other = history(DIM, 4, 7), history(DIM, 4, 7, seed=1)
     if name == "recent":
         other = {"recent": ~inputs["recent"] & inputs["mask"]}
-    assert not torch.allclose(hcn(**inputs)[-1], hcn(**inputs | {name: other[name]})[-1])
+    same = torch.allclose(hcn(**inputs)[-1], hcn(**inputs | {name: other[name]})[-1])
+    assert same == (name == "recent" and not hcn.co_interest)
 
 
-def test_the_best_interest_scores():
-    interests = torch.tensor([[[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]])
-    items = torch.tensor([[2.0, 5.0, 0.5], [-1.0, -3.0, 0.0]])
-    assert best_interest(interests, items).tolist() == [[5.5, -1.0]]
+class TestLevels:
+    """Two centres at the two axes; queries, keys and updates are set so that the arithmetic is known."""
+
+    EVENTS = torch.tensor([[[4.0, 0.0], [0.0, 4.0], [9.0, 9.0]]])
+    MASK = torch.tensor([[True, True, False]])
+
+    def extractor(self, hierarchy: str, iterations: int = 2) -> InterestExtractor:
+        """Each centre claims what points its way, and every level moves it by (1, 2)."""
+        extractor = InterestExtractor(2, 2, iterations, hierarchy).requires_grad_(False)
+        extractor.seeds.copy_(torch.eye(2))
+        extractor.query.weight.copy_(20 * torch.eye(2))
+        extractor.key_value.weight.copy_(torch.eye(2).repeat(2, 1))
+        for layer in (extractor.update_in, extractor.update_out):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        extractor.update_out.bias.copy_(torch.tensor([1.0, 2.0]))
+        return extractor
+
+    def test_centres_divide_the_events_and_never_the_padding(self):
+        _, share = self.extractor("none", 1)(self.EVENTS, self.MASK)
+        torch.testing.assert_close(share[0], torch.eye(2, 3), atol=1e-3, rtol=0)
+
+    @pytest.mark.parametrize(("hierarchy", "moved"), [("none", 3.0), ("residual", 3.0), ("weighted", 2.0)])
+    def test_every_level_adds_to_a_centre_or_to_their_mean(self, hierarchy, moved):
+        centres, _ = self.extractor(hierarchy, 3)(self.EVENTS, self.MASK)
+        torch.testing.assert_close(centres[0], torch.eye(2) + moved * torch.tensor([1.0, 2.0]))
+
+    def test_a_level_reads_what_the_one_before_left(self, monkeypatch):
+        read = []
+        extractor = self.extractor("residual")
+        once = extractor._read
+        monkeypatch.setattr(extractor, "_read", lambda events: read.append(events) or once(events))
+        extractor.explained.fill_(0.5)
+        extractor(self.EVENTS, self.MASK)
+        # The centres after a level are (2, 2) and (1, 3); half of them is taken from the events they claimed.
+        expected = torch.tensor([[[3.0, -1.0], [-0.5, 2.5], [9.0, 9.0]]])
+        assert torch.equal(read[0], self.EVENTS)
+        torch.testing.assert_close(read[1], expected, atol=1e-2, rtol=0)
+
+    def test_weights_choose_the_level(self):
+        extractor = self.extractor("weighted")
+        extractor.level_weight.copy_(torch.tensor([50.0, 0.0]))
+        centres, _ = extractor(self.EVENTS, self.MASK)
+        torch.testing.assert_close(centres[0], torch.eye(2) + torch.tensor([1.0, 2.0]))
+
+    @pytest.mark.parametrize("hierarchy", ["residual", "weighted"])
+    def test_levels_learn_how_much_they_count(self, hierarchy):
+        torch.manual_seed(0)
+        extractor = InterestExtractor(4, 3, 3, hierarchy)
+        extractor(torch.randn(2, 5, 4), torch.ones(2, 5, dtype=torch.bool))[0].square().sum().backward()
+        learned = extractor.explained if hierarchy == "residual" else extractor.level_weight
+        assert (learned.grad != 0).all()
 
 
 class TestOverlap:
@@ -84,6 +150,11 @@ class TestOverlap:
         half = 0.5**0.5
         three = torch.tensor([[[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [half, half, 1.0]]])
         assert overlap(three, 0.0).item() == pytest.approx((0 + 2 * half) / 3)
+
+    def test_one_interest_has_no_pair_and_costs_nothing(self):
+        alone = torch.tensor([[[1.0, 0.0, 1.0]]])
+        assert pair_cosines(alone).shape == (1, 0)
+        assert overlap(alone, 0.0).item() == 0.0
 
     def test_its_gradient_pushes_them_apart(self):
         vectors = torch.tensor([[[1.0, 0.2, 1.0], [1.0, -0.2, 1.0]]]).requires_grad_()
