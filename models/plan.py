@@ -62,6 +62,12 @@ class Plan:
     )
     """The same for what goes with it; a negative weight keeps what would replace it away."""
     diversity: float = 0.0
+    diversity_method: Literal["dpp", "mmr"] = "dpp"
+    """What a diverse list is made by: a determinantal point process, or maximal marginal relevance."""
+    thompson: float = 0.0
+    """In-slate Thompson sampling of recommendations: the posterior's width, 1 = as it was fitted; 0 = off.
+
+    Each place then carries its propensity. It needs `depth` "rank", and a bundle with a posterior."""
     explore: float = 0.05
     """Share of an answer's places for fresh items, those without any event at the export; 0 = none."""
     fresh_days: float = 14.0

@@ -19,6 +19,7 @@ from models.graph import Graph
 from models.plan import Plan
 from models.schema import Schema
 from ranking.calibration import Calibrator, calibrator_from_json
+from ranking.thompson import Posterior
 from retrieval.complements import Complements
 from retrieval.factors import Factors
 from retrieval.index import METRIC, VectorIndex, open_index
@@ -76,6 +77,8 @@ class Bundle:
     query_tower: QueryTower | None
     """None in a bundle that searches by words alone."""
     calibrator: Calibrator
+    posterior: Posterior | None = None
+    """None in a bundle of a time when nobody fitted one: it cannot explore by Thompson sampling."""
     _interest_models: dict[str, InterestModel] = field(default_factory=dict, repr=False, compare=False)
     _by_plan: deque[tuple[Plan, InterestModel]] = field(
         default_factory=lambda: deque(maxlen=4), repr=False, compare=False
@@ -131,6 +134,7 @@ class Bundle:
             item_towers=Graph.open(folder / artifacts.ITEM_TOWERS, threads=threads),
             query_tower=QueryTower.open(folder, threads=threads),
             calibrator=_calibrator(folder),
+            posterior=_posterior(folder),
         )
         bundle._check_sizes()
         bundle._check_graphs()
@@ -274,6 +278,16 @@ def _calibrator(folder: Path) -> Calibrator:
 
 def _optional_graph(path: Path, threads: int) -> Graph | None:
     return Graph.open(path, threads=threads) if path.exists() else None
+
+
+def _posterior(folder: Path) -> Posterior | None:
+    path = folder / artifacts.POSTERIOR
+    if not path.exists():
+        return None
+    try:
+        return Posterior.from_json(_json(path))
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{path}: not a posterior that this version reads: {error}") from error
 
 
 def _pairs(folder: Path) -> PairScorer | None:

@@ -24,13 +24,15 @@ from models.training.config import SplitConfig, TrainConfig
 from models.training.features import Features
 from models.training.funnel import Funnel, Pool, snapshot_of
 from models.training.names import check_names
+from models.training.posterior import fit_posterior
 from models.training.preranker import PreRankerModel, train_preranker
 from models.training.query import QueryModel, train_query, usable
 from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
-from models.training.tables import Space, Tables
+from models.training.tables import Space, Tables, decayed_popularity
 from models.training.timeline import Requests, Timeline, newest_per_user
 from models.training.tower import Towers, train_towers
 from ranking.calibration import Calibrator
+from ranking.thompson import Posterior
 from retrieval.complements import Complements
 from retrieval.index import IndexSettings
 from retrieval.metrics import auc, copc, ece, gauc, log_loss
@@ -67,6 +69,7 @@ class Trained:
     seconds: dict[str, float] = field(default_factory=dict)
     scorer: PairScorer | None = None
     complements: Complements | None = None
+    posterior: Posterior | None = None
 
 
 def train(dataset: Dataset, config: TrainConfig) -> Trained:
@@ -116,6 +119,8 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     with timed(seconds, "calibration"):
         logits = ranker.logits(features.batch(validation), held_out, plan.ranked)
         calibrator, tried = fit_calibrator(config.calibration, logits, held_out)
+        counted = decayed_popularity(dataset, split.train)
+        posterior = fit_posterior(calibrator, logits, held_out, validation.placement, counted)
     final = funnels.after(split.train_and_validation)
     with timed(seconds, "complements"):
         settings = IndexSettings(config.retrieval.index)
@@ -150,6 +155,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         seconds,
         funnels.scorer,
         complements,
+        posterior,
     )
 
 

@@ -67,6 +67,8 @@ def write_run(folder: Path, trained: Trained) -> None:
         write_json(temporary / artifacts.SCHEMA, trained.schema.to_json())
         write_json(temporary / artifacts.SERVING, {"plan": trained.plan.to_json()})
         write_json(temporary / artifacts.CALIBRATOR, trained.calibrator.to_json())
+        if trained.posterior is not None:
+            write_json(temporary / artifacts.POSTERIOR, trained.posterior.to_json())
         write_json(
             temporary / RUN,
             {

@@ -10,7 +10,7 @@ read from disk, nothing remembered.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from models.plan import Plan
@@ -41,6 +41,8 @@ from service.cascade.selectors.capped import WithCaps
 from service.cascade.selectors.diverse import Diverse
 from service.cascade.selectors.exploring import WithFresh
 from service.cascade.selectors.pinned import WithPinned
+from service.cascade.selectors.propensity import Propensity
+from service.cascade.selectors.thompson import WithThompson
 from service.cascade.sources.anchor import Nearby, TogetherWith
 from service.cascade.sources.complements import Asking, GoesWith
 from service.cascade.sources.dense import Dense
@@ -95,7 +97,7 @@ def recommend(parts: _Parts) -> Cascade:
     """
     plan = parts.plan
     retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
-    by_prerank = parts.with_pinned(parts.with_fresh(Best("prerank"), "prerank"), "prerank")
+    by_prerank = parts.with_pinned(around(parts.fresh("prerank", turn=1), Best("prerank")), "prerank")
     steps = {
         "retrieve": (Round("retrieve", (Boost(),), Best("score"), min(plan.candidates, plan.ranked)),),
         "prerank": (
@@ -114,14 +116,18 @@ def recommend(parts: _Parts) -> Cascade:
             ),
         ),
     }
-    diverse = Diverse(catalogue=parts.catalogue, knob=plan.diversity)
-    by_diversity = parts.with_pinned(parts.with_fresh(diverse, "score"), "score")
+    inner, fresh = parts.exploring(), parts.fresh("score")
+
+    def page(inner: Selector, fresh: WithFresh | None) -> Selector:
+        return parts.with_caps(parts.with_pinned(around(fresh, inner), "score"))
+
+    chance = Propensity(page, inner, fresh) if parts.explores else None
     return Cascade(
         name=Kind.RECOMMEND,
         hydrators=parts.hydrators(),
         sources=parts.sources(),
         filters=parts.filters(),
-        rounds=(*steps[plan.depth], Round("diversity", (), parts.with_caps(by_diversity), None)),
+        rounds=(*steps[plan.depth], Round("diversity", (), page(inner, fresh), None, chance)),
         shares=plan.quotas,
         observer=parts.observer,
     )
@@ -209,6 +215,11 @@ def _related(parts: _Parts, kind: Kind, weights: Mapping[str, float], sources: t
     )
 
 
+def around(fresh: WithFresh | None, inner: Selector) -> Selector:
+    """The inner selector with its share of fresh items."""
+    return inner if fresh is None else replace(fresh, inner=inner)
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What the lists have in common."""
@@ -291,10 +302,32 @@ class _Parts:
             Popularity(self.catalogue),
         )
 
-    def with_fresh(self, inner: Selector, by: str) -> Selector:
-        if self.plan.explore == 0.0:
-            return inner
-        return WithFresh(inner, by, self.catalogue, self.plan.explore, self.plan.fresh_days)
+    def fresh(self, by: str, turn: int = 0) -> WithFresh | None:
+        plan = self.plan
+        if plan.explore == 0.0:
+            return None
+        return WithFresh(AsTheyCame(), by, self.catalogue, plan.explore, plan.fresh_days, turn)
+
+    @property
+    def explores(self) -> bool:
+        """Whether anything of a list is left to chance."""
+        return self.plan.explore > 0.0 or self.plan.thompson > 0.0
+
+    def exploring(self) -> Selector:
+        """What orders the page before anything makes room in it."""
+        plan, posterior = self.plan, self.bundle.posterior
+        diverse = Diverse(self.catalogue, plan.diversity, plan.diversity_method)
+        if plan.thompson == 0.0:
+            return diverse
+        if plan.thompson < 0.0:
+            raise OperatorError(f"plan.thompson: {plan.thompson} is no width; it is 0 (off) or more")
+        if plan.depth != "rank":
+            raise OperatorError(
+                f"plan.thompson: depth {plan.depth!r} has no click probabilities; set it to 0"
+            )
+        if posterior is None:
+            raise OperatorError("plan.thompson: the bundle has no posterior; train it anew, or set it to 0")
+        return WithThompson(diverse, self.catalogue, posterior, plan.thompson)
 
     def with_caps(self, inner: Selector) -> Selector:
         return WithCaps(inner, "score", self.catalogue)

@@ -69,6 +69,16 @@ def positions(stage: Stage, result: Any, count: int, size: int) -> NDArray[np.in
     return result
 
 
+def chances(stage: Stage, result: Any, size: int) -> NDArray[np.float32] | None:
+    """A propensity of each pick, or None."""
+    if result is None:
+        return None
+    vector = _vector(stage, result, np.float32, size)
+    if not ((vector > 0) & (vector <= 1 + 1e-6)).all():
+        raise ContractViolation(stage.name, "gave a pick a propensity that is not above 0 and at most 1")
+    return vector
+
+
 def _vector(stage: Stage, result: Any, dtype: type[np.generic], size: int) -> NDArray[Any]:
     if not isinstance(result, np.ndarray) or result.shape != (size,) or result.dtype != dtype:
         raise ContractViolation(stage.name, f"returned {_form(result)}, not {dtype.__name__} [{size}]")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.order import descending
 from service.cascade import contracts
@@ -14,7 +15,7 @@ from service.cascade.merge import merge
 from service.cascade.observe import Observer
 from service.cascade.query import Fate, Outcome, Query
 from service.cascade.round import Round
-from service.cascade.stages import Filter, Hydrator, Scorer, Source, Stage
+from service.cascade.stages import Chance, Filter, Hydrator, Scorer, Source, Stage
 from service.errors import ContractViolation
 
 T = TypeVar("T")
@@ -119,6 +120,27 @@ class Run:
         )
         if picked is None:
             picked = np.arange(min(size, len(batch)))
+        elif one.chance is not None and len(picked):
+            chances = self._chances(one.chance, batch, picked)
+            kept = self._cut(one, batch, picked)
+            return kept if chances is None else kept.with_column("propensity", chances)
+        return self._cut(one, batch, picked)
+
+    def _chances(
+        self, stage: Chance, batch: Candidates, picked: NDArray[np.intp]
+    ) -> NDArray[np.float32] | None:
+        """How probable each pick was; None where it was certain, or where nobody can say."""
+        return self._attempt(
+            "chance",
+            stage,
+            len(picked),
+            lambda: contracts.chances(stage, stage.chances(self._query, batch, picked), len(picked)),
+            lambda found: 0 if found is None else len(found),
+            optional=False,
+        )
+
+    def _cut(self, one: Round, batch: Candidates, picked: NDArray[np.intp]) -> Candidates:
+        """The picked of the batch; the fate of the others is this round."""
         if len(picked) == len(batch):
             return batch if (picked[1:] > picked[:-1]).all() else batch.take(picked)
         rest = np.ones(len(batch), bool)

@@ -66,6 +66,15 @@ class Selector(Stage, Protocol):
         """At most `size` distinct positions of the batch, best first."""
 
 
+class Chance(Stage, Protocol):
+    """Says how probable a selector's picks were. Falls back to saying nothing."""
+
+    def chances(
+        self, query: Query, batch: Candidates, picked: NDArray[np.intp]
+    ) -> NDArray[np.float32] | None:
+        """[n] of the `picked` positions, each above 0 and at most 1; None = nothing was left to chance."""
+
+
 class SideEffect(Stage, Protocol):
     """Runs after the answer left, bounded, never on the caller's time."""
 

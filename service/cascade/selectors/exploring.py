@@ -18,6 +18,8 @@ from service.catalogue import Catalogue
 Positions = NDArray[np.intp]
 
 _DAY_MS = 86_400_000
+_WHOLE = 1e-9
+"""A share of places so near to a whole number is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class WithFresh:
 
     Fresh is what was created within `days` and had no event at the export. The share of `size` is rounded
     by chance, so that it holds on average for short pages, too; the best by the column `by` come in behind
-    the others. What fresh items `inner` picks by itself counts.
+    the others. What fresh items `inner` picks by itself counts. `turn` tells the draws of a cascade's rounds
+    apart; `chance` stands for the query's own draw, to see what it might have been.
     """
 
     inner: Selector
@@ -34,6 +37,8 @@ class WithFresh:
     catalogue: Catalogue
     share: float
     days: float
+    turn: int = 0
+    chance: float | None = None
     requires: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -47,18 +52,31 @@ class WithFresh:
         room = self._room(query, size)
         if room == 0 or len(picked) == len(batch):
             return picked
-        fresh = self._fresh(query, batch)
+        fresh = self.fresh(query, batch)
         missing = room - int(np.count_nonzero(fresh[picked]))
         if missing <= 0:
             return picked
         order = unpicked(batch, picked, self.by)
         return exchanged(picked, order[fresh[order]][:missing], fresh[picked], order)
 
-    def _room(self, query: Query, size: int) -> int:
-        chance = np.random.default_rng((query.seed, query.offset)).random()
-        return int(size * self.share + chance)
+    def any(self, query: Query, batch: Candidates) -> bool:
+        """Whether there is any fresh item to make room for."""
+        return bool(self.fresh(query, batch).any())
 
-    def _fresh(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
+    def chance_of_more(self, size: int) -> float:
+        """How probable it is that the share of `size` is rounded up; 0 where it is a whole number."""
+        part = size * self.share % 1.0
+        return 0.0 if min(part, 1 - part) < _WHOLE else part
+
+    def _room(self, query: Query, size: int) -> int:
+        chance = self.chance
+        if chance is None:
+            seed = (query.seed, query.offset, self.turn) if self.turn else (query.seed, query.offset)
+            chance = np.random.default_rng(seed).random()
+        return int(size * self.share + _WHOLE + chance * (1 - 2 * _WHOLE))
+
+    def fresh(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
+        """Which of the batch [N] are fresh."""
         since = query.now_ms - self.days * _DAY_MS
         young = self.catalogue.created[batch.rows] > max(since, 0.0)
         unheard: NDArray[np.bool_] = self.catalogue.popularity(query.placement, batch.rows) == 0
