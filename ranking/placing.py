@@ -34,7 +34,8 @@ def placed(organic: int, ads: int, slots: Sequence[int], size: int, caps: Sequen
     tallies = [Tally(cap) for cap in caps]
     left = np.zeros(organic + ads, bool)
     left[:organic] = True
-    wanted, used, picked = frozenset(slots), 0, []
+    wanted, used = frozenset(slots), 0
+    picked: list[int] = []
     for place in range(size):
         able = left
         for tally in tallies:

@@ -12,7 +12,17 @@ from fastapi import FastAPI
 
 from models.artifacts import BundleError
 from service.admission import Admission, Door
-from service.api import events, interests, items, operations, recommend, search, similar, users
+from service.api import (
+    advertisers,
+    events,
+    interests,
+    items,
+    operations,
+    recommend,
+    search,
+    similar,
+    users,
+)
 from service.api.body_limit import BodyLimit
 from service.api.entrance import Entrance
 from service.api.errors import install_errors
@@ -53,7 +63,8 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
         responses={status: {"model": ProblemOut} for status in (422, 503)},
     )
     # A user's interests come before users, whose ids may hold slashes.
-    for resource in (recommend, search, similar, events, items, interests, users, operations):
+    lists = (recommend, search, similar)
+    for resource in (*lists, events, items, interests, users, advertisers, operations):
         app.include_router(resource.router)
     install_errors(app)
     # The last one added is the outermost.

@@ -20,7 +20,7 @@ from service.errors import OperatorError
 from service.features.store import ItemChange, UserRecord
 from service.interest_names import InterestNames
 from service.overlay import CAPACITY
-from service.placements import DEFAULT, Placements, check_placements, plans
+from service.placements import DEFAULT, Placements, check_placements, check_selling, plans
 from service.starvation import starvation
 from service.trends import Trends
 
@@ -78,6 +78,7 @@ class Engine:
         trends = trends or Trends()
         cascades = assemble(plan, bundle, catalogue, observer, trends.at)
         check_placements(placements, catalogue)
+        check_selling(plan, placements)
         placed = {}
         for name, own in plans(plan, placements).items():
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -47,6 +49,17 @@ class Metrics:
         self.filtered = counter("filtered", "Candidates ruled out", "cascade reason")
         self.prediction_sum = counter("prediction_sum", "Sum of the returned pCTR: drifts before clicks do")
         self.prediction_count = counter("prediction_count", "Number of returned pCTR")
+
+        self.auctions = counter("auctions", "Auctions by how they ended, or why none was held", "result")
+        self.auction_seconds = histogram(
+            "auction_seconds", "Time that an auction added to an answer", "result"
+        )
+        self.auction_ads = counter(
+            "auction_ads", "Ads that were considered, by what became of them", "reason"
+        )
+        self.ad_clicks = counter("ad_clicks", "Clicks on items with a bid, by what became of them", "result")
+        self.charged_micros = counter("charged_micros", "What clicks were charged", "currency")
+        self.faulty_offers = gauge("faulty_offers", "Items whose bid cannot be; they are sold nowhere")
 
         self.events = counter("events", "Events by what became of them", "result")
         self.store_seconds = histogram("store_seconds", "Time of a call to the feature store", "call")
@@ -105,6 +118,11 @@ class Metrics:
         self.prediction_count.inc(int(np.count_nonzero(~np.isnan(pctr))))
 
     def on_recall(self, version: str, k: int, stated: float, found: float) -> None:
+    def on_auction(self, result: str, started: float) -> None:
+        """An auction that began at a moment on `time.monotonic()` ended like this."""
+        self.auctions.labels(result).inc()
+        self.auction_seconds.labels(result).observe(time.monotonic() - started)
+
         """One query of this bundle's index found the share `found` of its exact best `k`."""
         self.index_recall_sum.labels(version, k).inc(found)
         self.index_recall_count.labels(version, k).inc()

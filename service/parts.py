@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.auction.market import Market
 from service.background import Background
 from service.effects import SideEffects
 from service.explain.journal import Journal
@@ -32,6 +33,7 @@ class Parts:
     effects: SideEffects[Impression]
     traces: Journal
     sampler: IndexSampler
+    market: Market
     recommender: Recommender
     follower: Follower
     upkeep: Upkeep
@@ -49,7 +51,8 @@ class Parts:
         effects = SideEffects(first.write, metrics.side_effects, settings.side_effect_queue)
         traces = Journal(store.traces.add, metrics, settings.trace_share, settings.trace_limit)
         sampler = IndexSampler(metrics, settings.index_recall_share)
-        recommender = Recommender(store, effects, metrics, sampler, traces)
+        market = Market.of(settings, metrics, url)
+        recommender = Recommender(store, effects, metrics, sampler, traces, market.auctioneer)
         follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)
         upkeep = Upkeep(recommender, follower.lock, settings.follow_interval_ms / 1000)
         trends = Trends()
@@ -64,6 +67,7 @@ class Parts:
             effects=effects,
             traces=traces,
             sampler=sampler,
+            market=market,
             recommender=recommender,
             follower=follower,
             upkeep=upkeep,
@@ -80,6 +84,7 @@ class Parts:
         await self.sampler.stop()
         await self.effects.stop(self.settings.drain_seconds)
         await self.traces.stop(self.settings.drain_seconds)
+        await self.market.stop()
         await self.store.close()
         await self.watchdog.stop()
         if self.server is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from models.plan import Plan
-from service.api.schemas import Body, BoostIn, CapIn, Count, Json, OwnIn
+from ranking.auction import LARGEST_BID
+from service.api.schemas import Body, BoostIn, CapIn, Count, Currency, Json, OwnIn
+from service.cascade.cursor import LIMIT
+from service.cascade.query import Selling
 from service.catalogue import Catalogue
 from service.errors import CallerError, OperatorError
 
@@ -16,12 +19,49 @@ DEFAULT = "default"
 """The placement of a call that names none."""
 
 
+class UserCapIn(Body):
+    """How often a user may see ads of one advertiser."""
+
+    impressions: int = Field(ge=1)
+    hours: float = Field(24.0, gt=0, le=720)
+
+
+class SponsoredIn(Body):
+    """What a placement sells."""
+
+    slots: list[Annotated[int, Field(ge=1, le=LIMIT)]] = Field(min_length=1, max_length=50)
+    reserve_micros: int = Field(ge=1, le=LARGEST_BID)
+    currency: Currency
+    per_advertiser: int = Field(1, ge=1, le=50)
+    user_cap: UserCapIn | None = None
+
+    @field_validator("slots")
+    @classmethod
+    def _ascending(cls, value: list[int]) -> list[int]:
+        if sorted(set(value)) != value:
+            raise ValueError("must be places from 1, rising, each once")
+        return value
+
+    @property
+    def selling(self) -> Selling:
+        """The same for the cascade."""
+        cap = self.user_cap
+        return Selling(
+            slots=tuple(self.slots),
+            reserve_micros=self.reserve_micros,
+            currency=self.currency,
+            per_advertiser=self.per_advertiser,
+            user_most=None if cap is None else cap.impressions,
+            user_hours=24.0 if cap is None else cap.hours,
+        )
+
+
 class Placement(Body):
     """What holds at one placement.
 
     `count`, `diversity`, `include_seen`, `exclude_own` and `caps` hold where a call says nothing of them. The
     filter holds besides the call's own, and boosts multiply: what the operator rules out stays out. `plan`
-    overrides single keys of the service's plan.
+    overrides single keys of the service's plan. With `sponsored` some of its places are sold.
     """
 
     count: Count | None = None
@@ -32,6 +72,7 @@ class Placement(Body):
     exclude_own: OwnIn | None = None
     caps: list[CapIn] = Field([], max_length=8)
     plan: dict[str, Any] = Field({})
+    sponsored: SponsoredIn | None = None
 
     @field_validator("plan")
     @classmethod
@@ -65,6 +106,22 @@ def plans(plan: Plan, placements: Placements) -> dict[str, Plan]:
         for name, placement in placements.items()
         if placement.plan
     }
+
+
+def check_selling(plan: Plan, placements: Placements) -> None:
+    """Refuse to sell where nothing says how likely a click is.
+
+    Raises:
+        OperatorError: names the placement.
+    """
+    own = plans(plan, placements)
+    for name, placement in placements.items():
+        depth = own.get(name, plan).depth
+        if placement.sponsored is not None and depth != "rank":
+            raise OperatorError(
+                f"placements.{name}.sponsored: the plan ends at {depth!r}, but a price needs the ranker's "
+                "click probability; set plan.depth to 'rank' or remove the section"
+            )
 
 
 def check_placements(placements: Placements, catalogue: Catalogue) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from service.auction.auctioneer import Auction, Auctioneer
 from service.cascade.candidates import Candidates
 from service.cascade.hydrate import Moment
 from service.cascade.query import ItemId, Kind, Outcome, Query, Request
@@ -26,6 +27,8 @@ from service.logs import add_context
 from service.metrics import Metrics
 from service.starvation import STARVED
 
+SPONSORED = "sponsored"
+"""How an answer labels that its slots could not be sold."""
 STORE = "store"
 """How an answer labels that it was made without the user's stored state."""
 LONG_WAIT_S = 0.02
@@ -52,7 +55,9 @@ class Answered:
     starved: Mapping[str, Any] | None = None
     """Why the list is short, where its rules are to blame."""
     recording: Recording | None = None
-    """What is explained and kept of it, where that was asked for."""
+    """What is explained of it, where that was asked for."""
+    auction: Auction | None = None
+    """What became of its slots, where it has any to sell."""
 
 
 class Recommender:
@@ -65,12 +70,14 @@ class Recommender:
         metrics: Metrics,
         sampler: IndexSampler,
         journal: Journal | None = None,
+        auctioneer: Auctioneer | None = None,
     ) -> None:
         self._store = store
         self._sampler = sampler
         self._effects = effects
         self._metrics = metrics
         self._journal = journal
+        self._auctioneer = auctioneer
         self._engine: Engine | None = None
 
     @property
@@ -95,6 +102,7 @@ class Recommender:
         self._metrics.catalogue_items.set(len(engine.catalogue))
         self._metrics.live_items.set(engine.catalogue.overlay.live)
         self._metrics.live_item_limit.set(engine.catalogue.overlay.capacity)
+        self._metrics.faulty_offers.set(len(engine.catalogue.offers.faulty))
 
     async def answer(self, request: Request, moment: Moment, gone: Gone = _never) -> Answered:
         """Answer one request; a store that does not answer is labelled, never an error.
@@ -109,7 +117,7 @@ class Recommender:
         add_context(bundle_version=engine.bundle.version)
         if request.placement not in engine.placements:
             self._metrics.unknown_placements.labels(request.kind).inc()
-        record, without = await self._fetch(request, moment)
+        (record, without), seen = await self._know(request, moment)
         if time.monotonic() - started > LONG_WAIT_S and await gone():
             self._metrics.client_gone.inc()
             raise ClientGone("the client left before its answer was begun")
@@ -117,22 +125,60 @@ class Recommender:
         engine = self.engine
         query = engine.hydrate(request, record, moment)
         kept = self._journal is not None and self._journal.wants(request, query.request_id)
-        outcome, facets, batches = _run(engine, request, query, shown=kept or request.explain)
+        outcome, facets, batches = _run(
+            engine, request, query, shown=kept or request.explain or _sells(request)
+        )
         recording = None
         if kept or request.explain:
             trend = trend_of(engine, query)
             recording = Recording(engine, request, record, query, outcome, batches, trend)
-        item_ids = engine.catalogue.ids_of(outcome.rows)
+        traced, auction = recording, await self._sell(engine, request, query, outcome, batches, seen)
         degraded = without + outcome.degraded
+        if auction is not None:
+            outcome = auction.outcome
+            recording = recording and replace(recording, outcome=outcome)
+            degraded += self._unsold(query, auction)
+        item_ids = engine.catalogue.ids_of(outcome.rows)
         starved = engine.starvation(request, query, outcome)
         if starved is not None:
             degraded += (STARVED,)
             self._metrics.degraded.labels(query.kind, STARVED).inc()
-        answered = Answered(engine, request, query, outcome, item_ids, degraded, facets, starved, recording)
+        answered = Answered(
+            engine, request, query, outcome, item_ids, degraded, facets, starved, recording, auction
+        )
         self._leave(answered)
-        if kept and recording is not None and self._journal is not None:
-            self._journal.submit(recording)
+        if kept and traced is not None and self._journal is not None:
+            # The list before the auction: that is what can be made once more.
+            self._journal.submit(traced)
         return answered
+
+    async def _know(
+        self, request: Request, moment: Moment
+    ) -> tuple[tuple[UserRecord | None, tuple[str, ...]], Mapping[str, int] | None]:
+        """The user's record, its label, and the ads that the user saw; one round trip."""
+        if self._auctioneer is None or not _sells(request):
+            return await self._fetch(request, moment), {}
+        return await asyncio.gather(self._fetch(request, moment), self._auctioneer.shown(request, moment))
+
+    async def _sell(
+        self,
+        engine: Engine,
+        request: Request,
+        query: Query,
+        outcome: Outcome,
+        batches: Mapping[str, Candidates],
+        seen: Mapping[str, int] | None,
+    ) -> Auction | None:
+        if self._auctioneer is None or request.selling is None:
+            return None
+        return await self._auctioneer.sell(engine, request.selling, query, outcome, batches, seen)
+
+    def _unsold(self, query: Query, auction: Auction) -> tuple[str, ...]:
+        """The label of an answer whose slots could not be sold."""
+        if auction.reason is None:
+            return ()
+        self._metrics.degraded.labels(query.kind, SPONSORED).inc()
+        return (SPONSORED,)
 
     async def _fetch(self, request: Request, moment: Moment) -> tuple[UserRecord | None, tuple[str, ...]]:
         """The user's record, and the label of an answer that has to go without it."""
@@ -168,6 +214,7 @@ class Recommender:
                 propensities=outcome.columns.get("propensity"),
                 new_items=[answered.item_ids[i] for i in np.flatnonzero(outcome.rows >= exported).tolist()],
                 query=query.text if query.kind is Kind.SEARCH else None,
+                sold=() if answered.auction is None else tuple(answered.auction.sold.values()),
             )
         )
 
@@ -189,6 +236,10 @@ def _run(
     outcome = engine.run(query, batches.__setitem__)
     rows = counted_rows(query, batches["filter"], engine.plan_of(query).candidates)
     return outcome, count_facets(request.facets, rows, engine.catalogue), batches
+
+
+def _sells(request: Request) -> bool:
+    return request.selling is not None
 
 
 def _left(moment: Moment) -> float | None:

@@ -48,6 +48,7 @@ async def start(parts: Parts) -> None:
     parts.follower.start()
     parts.upkeep.start()
     parts.trend_follower.start()
+    parts.market.start()
     manifest = engine.bundle.manifest
     parts.metrics.on_bundle(manifest.version, manifest.schema_hash, manifest.created)
     parts.metrics.ready.set(1)

@@ -14,6 +14,7 @@ from service.api.schemas import ListIn, RecommendIn
 from service.cascade import query as cascade
 from service.cascade.hydrate import Moment
 from service.parts import Parts
+from service.recommender import SPONSORED
 
 
 async def _parts(request: Request) -> Parts:
@@ -25,8 +26,8 @@ async def _call(request: Request) -> Call:
     return call_of(request)
 
 
-SPONSORED = "sponsored"
-"""How an answer labels that no sponsored item could be sold."""
+NO_SLOTS = {"slots": [], "sold": 0, "reason": "placement"}
+"""What an answer says of its auction at a placement that sells nothing."""
 
 PartsOf = Annotated[Parts, Depends(_parts)]
 CallOf = Annotated[Call, Depends(_call)]
@@ -45,6 +46,7 @@ async def answer_list(
     moment = Moment(call.request_id, now_ms(), call.arrived + budget_ms / 1000)
     answered = await parts.recommender.answer(request, moment, connection.is_disconnected)
     content = render(answered)
-    if isinstance(body, RecommendIn) and body.sponsored:
+    if answered.auction is None and isinstance(body, RecommendIn) and body.sponsored:
         content["degraded"].append(SPONSORED)
+        content["auction"] = NO_SLOTS
     return JsonResponse(content)

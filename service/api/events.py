@@ -38,11 +38,14 @@ async def add_events(body: EventsIn, call: CallOf, parts: PartsOf) -> JsonRespon
     counts = {"accepted": accepted, "duplicate": len(events) - accepted, "rejected": len(rejected)}
     for result, count in counts.items():
         parts.metrics.events.labels(result).inc(count)
+    # Repeated events, too: the call before may have failed between storing and charging.
+    clicks = await parts.market.charge(events, lambda: parts.recommender.engine.catalogue)
     content = {
         "accepted": accepted,
         "duplicates": counts["duplicate"],
         "rejected": rejected,
         "token": call.request_id,
+        **({"ad_clicks": clicks} if clicks else {}),
     }
     return JsonResponse(content, 202)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.api.auctions import auction_of, sponsored_of
 from service.cascade.query import Outcome
 from service.explain.facts import explain_answer
 from service.recommender import Answered
@@ -24,6 +25,8 @@ def render(answered: Answered) -> dict[str, Any]:
         "next_cursor": answered.engine.next_cursor(answered.request, query, outcome),
         "degraded": list(answered.degraded),
     }
+    if answered.auction is not None:
+        body["auction"] = auction_of(answered.auction, answered.engine.catalogue, query.explain)
     if answered.facets is not None:
         body["facets"] = answered.facets
     if answered.starved is not None:
@@ -51,6 +54,9 @@ def _items(answered: Answered) -> list[dict[str, Any]]:
     _add(items, "interest", _interests(answered))
     if "propensity" in outcome.columns:
         _add(items, "propensity", _numbers(outcome.columns["propensity"]))
+    if answered.auction is not None:
+        for place, slot in answered.auction.sold.items():
+            items[place]["sponsored"] = sponsored_of(slot)
     return items
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.api.schemas import BoostIn, CapIn, ListIn, OwnIn, RecommendIn, SearchIn, SimilarIn
-from service.cascade.query import Cap, ItemId, Kind, Own, Request, SessionEvent, UserId
+from service.cascade.query import Cap, ItemId, Kind, Own, Request, Selling, SessionEvent, UserId
 from service.placements import Placement, Placements
 
 _NONE = Placement()
@@ -57,7 +57,14 @@ def _personal(body: RecommendIn, placements: Placements) -> dict[str, Any]:
         "session": [SessionEvent(ItemId(e.item_id), e.event, e.timestamp) for e in body.session],
         "include_seen": placed.include_seen if body.include_seen is None else body.include_seen,
         "diversity": placed.diversity if body.diversity is None else body.diversity,
+        "selling": _selling(body, placed),
     }
+
+
+def _selling(body: RecommendIn, placed: Placement) -> Selling | None:
+    if placed.sponsored is None or body.sponsored is False:
+        return None
+    return placed.sponsored.selling
 
 
 def _boosts(boosts: list[BoostIn]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ranking.auction import LARGEST_BID
+from service.api.auction_schemas import AuctionOut, SponsoredOut
 from service.api.explain_schemas import ItemExplanation
 from service.offers import CURRENCY_CODE
 
@@ -172,13 +173,6 @@ class SimilarIn(ListIn):
     )
 
 
-class SponsoredOut(BaseModel):
-    """What an advertiser bid and pays."""
-
-    bid_micros: int
-    price_micros: int
-
-
 class InterestName(BaseModel):
     """An interest by its id in this bundle; "own" is the user's taste as a whole."""
 
@@ -232,6 +226,7 @@ class ListOut(BaseModel):
     items: list[ItemOut]
     next_cursor: str | None = None
     degraded: list[str]
+    auction: AuctionOut | None = Field(None, description="Where places of the list are sold.")
     facets: dict[str, list[FacetOut]] | None = Field(
         None, description="The most frequent values of each attribute that was asked for."
     )
@@ -280,6 +275,9 @@ class EventsOut(BaseModel):
     duplicates: int
     rejected: list[RejectedOut]
     token: str = Field(description="Names this call in logs.")
+    ad_clicks: dict[str, int] | None = Field(
+        None, description="What became of clicks on items with a bid, where the service sells any."
+    )
 
 
 Bid = Annotated[int, Field(ge=1, le=LARGEST_BID, description="What a click is worth, in micros.")]

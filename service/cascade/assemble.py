@@ -52,6 +52,7 @@ from service.cascade.sources.interests import InterestSearch
 from service.cascade.sources.lexical import Lexical
 from service.cascade.sources.popular import Popular
 from service.cascade.sources.similar import Personal, Similar
+from service.cascade.sources.sponsored import Sponsored
 from service.cascade.sources.trending import Trending, TrendsAt
 from service.cascade.stages import Filter, Hydrator, Scorer, Selector, Source
 from service.catalogue import Catalogue
@@ -59,6 +60,10 @@ from service.errors import OperatorError
 
 SIMILAR_PERSONAL = 0.1
 """Weight of the user's own order in a list of related items; a perfect relation counts 1."""
+ADS = 200
+"""Ads that are proposed for the auction of a list, beside those that its own sources found."""
+ADS_RANKED = 50
+"""So many of them are ranked."""
 WITHOUT_DUAL: Mapping[str, Mapping[str, float]] = {
     "similar": {"cosine": 1.0, "together": 1.0},
     "complementary": {"together": 1.0},
@@ -86,6 +91,7 @@ def assemble(
         Kind.SEARCH: search(parts),
         Kind.SIMILAR: similar(parts),
         Kind.COMPLEMENTARY: complementary(parts),
+        Kind.SPONSORED: sponsored(parts),
     }
 
 
@@ -178,6 +184,25 @@ def complementary(parts: _Parts) -> Cascade:
     weights = parts.plan.complementary_weights if parts.bundle.complements else WITHOUT_DUAL["complementary"]
     sources = (parts.together(), GoesWith(parts.asking(), parts.plan.ranked))
     return _related(parts, Kind.COMPLEMENTARY, weights, sources)
+
+
+def sponsored(parts: _Parts) -> Cascade:
+    """Which ads could stand in a list, and how likely is a click on each? The auction follows it.
+
+    It knows the user as the list's own cascade does, keeps the list's filters, and knows nothing of money.
+    """
+    return Cascade(
+        name=Kind.SPONSORED,
+        hydrators=(),
+        sources=(Sponsored(parts.catalogue, ADS),),
+        filters=parts.filters(),
+        rounds=(
+            Round("prerank", (*parts.cross(), parts.prerank()), Best("prerank"), ADS_RANKED),
+            Round("rank", (parts.rank(), parts.calibrate()), Best("pctr"), ADS_RANKED),
+        ),
+        shares={Sponsored.name: 1.0},
+        observer=parts.observer,
+    )
 
 
 def _related(parts: _Parts, kind: Kind, weights: Mapping[str, float], sources: tuple[Source, ...]) -> Cascade:

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     SEARCH = "search"
     SIMILAR = "similar"
     COMPLEMENTARY = "complementary"
+    SPONSORED = "sponsored"
+    """What could be sold in a list of another kind; nobody asks for it by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,22 @@ class Own:
 
     field: str
     profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selling:
+    """What a list may sell: the places `slots`, from 1 over all pages, to bids in `currency`.
+
+    No click is sold below `reserve_micros`; a list has at most `per_advertiser` ads of one advertiser, and a
+    user sees at most `user_most` of them in `user_hours`, None = any number.
+    """
+
+    slots: tuple[int, ...]
+    reserve_micros: int
+    currency: str
+    per_advertiser: int = 1
+    user_most: int | None = None
+    user_hours: float = 24.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +110,8 @@ class Request:
     placement_filter: Mapping[str, Any] | None = None
     """What the operator lets through at the placement, besides the caller's filter."""
     placement_boost: Sequence[Mapping[str, Any]] = ()
+    selling: Selling | None = None
+    """None = nothing is sold in this list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +171,8 @@ class Query:
     exclude: Rows = field(default_factory=lambda: NO_ROWS)
     own: Rows = field(default_factory=lambda: NO_ROWS)
     """Rows of the user's own items, which are ruled out."""
+    ads: Rows = field(default_factory=lambda: NO_ROWS)
+    """Rows, ascending, of the items with a bid that could be sold in this list."""
     caps: tuple[Cap, ...] = ()
     before: Rows = field(default_factory=lambda: NO_ROWS)
     """Rows of earlier pages that the caps look at, the last place last."""

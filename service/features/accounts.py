@@ -221,7 +221,7 @@ class Accounts:
     async def shown(self, user_id: UserId, since_ms: int) -> dict[str, int]:
         """How many ads of each advertiser a user was shown since a moment."""
         key = self._keys.ads_shown(user_id)
-        lines: Any = await self._redis.read(self._redis.client.lrange(key, 0, -1))  # type: ignore[arg-type]
+        lines: Any = await self._redis.read(self._redis.client.lrange(key, 0, -1))
         counts: dict[str, int] = {}
         with reading():
             for line in lines:

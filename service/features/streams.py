@@ -14,6 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from service.cascade.query import ItemId, UserId
+from service.features.accounts import Slot
 from service.features.connection import RedisConnection
 from service.features.keys import Keys
 from service.features.scripts import APPEND_LOG
@@ -41,6 +42,8 @@ class Impression:
     propensities: Floats | None = None
     new_items: Sequence[ItemId] = ()
     """Those of `item_ids` that came after the bundle."""
+    sold: Sequence[Slot] = ()
+    """Those of `item_ids` that were sold, and at which price."""
     query: str | None = None
     """The words of a search, its first `LONGEST_QUERY` characters."""
 
@@ -118,7 +121,19 @@ def _event_fields(event: Event) -> dict[str, Any]:
 
 
 def _impression_fields(impression: Impression) -> dict[str, Any]:
-    searched = {} if impression.query is None else {"query": impression.query[:LONGEST_QUERY]}
+    sold = [
+        {
+            "item": slot.item_id,
+            "advertiser": slot.advertiser_id,
+            "currency": slot.currency,
+            "bid_micros": slot.bid_micros,
+            "price_micros": slot.price_micros,
+        }
+        for slot in impression.sold
+    ]
+    searched: dict[str, Any] = {} if impression.query is None else {"query": impression.query[:LONGEST_QUERY]}
+    if sold:
+        searched["sponsored"] = sold
     return searched | {
         "request_id": impression.request_id,
         "cascade": impression.cascade,
