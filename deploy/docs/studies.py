@@ -51,6 +51,7 @@ STUDIES = (
     Study("amazon-beauty", "tower", "amazon-beauty", ("--seeds", "0")),
     Study("amazon-grocery", "tower", "amazon-grocery", ("--seeds", "0")),
     Study("amazon-grocery", "cold", "amazon-grocery", ("--fit", "final")),
+    Study("ml-100k", "cold", "ml-100k-strangers", ("--fit", "final", *THREE)),
     Study("gowalla", "tower", "gowalla", ()),
     Study("ml-latest-small", "knn-embed", "ml-latest-small", ("--fit", "validate", *THREE)),
     Study("hep-th", "knn-embed", "hep-th", ("--fit", "validate", *THREE)),

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from models.data.columns import PARTS, Dataset
 
+_GOLDEN = 0.6180339887498949
+"""Multiples of it, modulo 1, lie evenly in 0..1 whatever stretch of numbers is taken."""
+
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -40,6 +43,27 @@ def leave_last_out(dataset: Dataset) -> Split:
     held_out = np.zeros(dataset.events, bool)
     held_out[test] = held_out[validation] = True
     return Split(np.flatnonzero(~held_out), validation, test)
+
+
+def leave_users_out(dataset: Dataset, test: float = 0.1, validation: float = 0.1) -> Split:
+    """All events of some users are test, those of others validation: nothing of these is trained on.
+
+    The users are spread evenly over the rows, so the choice repeats. It says what a model knows of strangers,
+    by their profiles for instance; it does not judge time, for everybody else is trained on up to the end.
+
+    Raises:
+        ValueError: the shares leave no user to train on, or none to test on.
+    """
+    cycle = (np.arange(dataset.users) * _GOLDEN) % 1.0
+    user_test, user_validation = cycle >= 1 - test, (cycle >= 1 - test - validation) & (cycle < 1 - test)
+    is_test, is_validation = user_test[dataset.event_user], user_validation[dataset.event_user]
+    if not is_test.any() or (is_test | is_validation).all():
+        raise ValueError(
+            f"{dataset.name}: shares test={test} and validation={validation} of {dataset.users} users leave "
+            "none to train on, or none to test on"
+        )
+    train = np.flatnonzero(~is_test & ~is_validation)
+    return Split(train, np.flatnonzero(is_validation), np.flatnonzero(is_test))
 
 
 def global_time(dataset: Dataset, test: float = 0.1, validation: float = 0.1) -> Split:

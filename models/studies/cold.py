@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.data.columns import Dataset
+from models.encode import encode_records
 from models.studies.towers import LIST, Fit, Trial, lists, run
 from models.training.config import TrainConfig
+from models.training.features import Features
 from models.training.held_out import HeldOut, held_out
 from models.training.timeline import Timeline
 from retrieval.metrics import mean_and_error, paired_test, ranking_metrics
@@ -21,6 +24,8 @@ METRICS = ("HR@10", "Recall@20", "NDCG@20", "HR@100")
 TESTED = "Recall@20"
 POPULARITY = {"popularity": None, "popularity of the last 90 days": 90.0}
 """What a service shows to strangers without any model: all known events count, or those of so many days."""
+UNPROFILED = "towers, profiles hidden"
+"""What the profile is worth: the same users as if nothing were known of them but their events."""
 LEAST_USERS = 2
 _DAY_MS = 86_400_000
 
@@ -35,7 +40,7 @@ def study(
     """
     trials = []
     for seed in seeds:
-        trial = run(dataset, config, seed, fit)
+        trial = run(dataset, config, seed, fit, strangers=True)
         trials.append({"seed": seed, "seconds": round(trial.seconds), **judged(trial)})
     return {
         "dataset": dataset.name,
@@ -58,7 +63,7 @@ def judged(trial: Trial) -> dict[str, Any]:
     if len(strangers) < LEAST_USERS:
         raise ValueError(
             f"{trial.features.dataset.name}: the test has {len(strangers)} users without a history, "
-            f"{LEAST_USERS} are needed; a split by global time leaves some"
+            f"{LEAST_USERS} are needed; global-time and leave-users-out leave some"
         )
     situations = {"nothing is known": strangers, "after the first event": after_first(timeline, strangers)}
     return {
@@ -89,7 +94,10 @@ def after_first(timeline: Timeline, strangers: HeldOut) -> HeldOut:
 
 
 def _methods(trial: Trial, asked: HeldOut) -> dict[str, Any]:
-    ranked = {"towers": lists(trial.towers, trial.features, asked, LIST)}
+    features = trial.features
+    ranked = {"towers": lists(trial.towers, features, asked, LIST)}
+    if features.schema.user_fields:
+        ranked[UNPROFILED] = lists(trial.towers, unprofiled(features), asked, LIST)
     for name, days in POPULARITY.items():
         ranked[name] = most_popular(trial, asked, days)
     values = {name: ranking_metrics(each, asked.relevant) for name, each in ranked.items()}
@@ -102,6 +110,12 @@ def _methods(trial: Trial, asked: HeldOut) -> dict[str, Any]:
         line["towers are better by"], line["p"] = test.difference, test.p_value
         found[name] = line
     return {"methods": found}
+
+
+def unprofiled(features: Features) -> Features:
+    """The same where no user has a profile."""
+    nobody = encode_records(features.schema.user_fields, [{}])
+    return replace(features, profiles=np.repeat(nobody, len(features.profiles), axis=0))
 
 
 def most_popular(trial: Trial, asked: HeldOut, days: float | None) -> Rows:

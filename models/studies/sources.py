@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,10 @@ from models.training.config import TrainConfig
 from models.training.features import Features
 from models.training.funnel import DAY_MS, learn_pairs, snapshot_of
 from models.training.held_out import HeldOut, held_out
+from models.training.quotas import Lists, best_quotas, recall_of, union
 from models.training.run import cut, deterministic, thinned
 from models.training.tables import Space, Tables
 from models.training.tower import Towers, train_towers
-from retrieval.distinct import first_occurrences
 from retrieval.interests import InterestModel
 from retrieval.metrics import mean_and_error, paired_test
 from retrieval.order import descending
@@ -32,8 +31,6 @@ from retrieval.search import retrieve
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-Lists = dict[str, list[Rows]]
-"""By source, each request's unseen candidates, best first."""
 
 CANDIDATES = 1000
 DEPTHS = (100, 500, 1000)
@@ -42,14 +39,6 @@ USERS = 2000
 SUMMED = "similar, summed"
 """Item-to-item lists summed for all users alike: what pruning them for each user is compared with."""
 HALF_LIVES_DAYS = (1.0, 7.0, 30.0, 90.0)
-GRID: Mapping[str, tuple[float, ...]] = {
-    "interests": (0.2, 0.5, 1.0),
-    "similar": (0.1, 0.4),
-    "factors": (0.1, 0.4, 0.9),
-    "popular": (0.0, 0.05),
-    "trending": (0.05, 0.3, 0.7),
-}
-"""Quotas to choose from; a source that the data set cannot feed is left out."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,9 @@ def _trial(dataset: Dataset, config: TrainConfig, seed: int) -> dict[str, Any]:
     tuning = _asked(world, towers, split.validation, split.train, config, seed)
     judging = _asked(world, towers, split.test, split.train_and_validation, config, seed)
     half_life = best_half_life(world, tuning)
-    quotas, on_validation = best_quotas(proposed(world, tuning, half_life), tuning.requests.relevant)
+    quotas, on_validation = best_quotas(
+        proposed(world, tuning, half_life), tuning.requests.relevant, CANDIDATES
+    )
     figures = judged(proposed(world, judging, half_life), judging.requests.relevant, quotas)
     return {
         "seed": seed,
@@ -216,53 +207,15 @@ def best_half_life(world: World, asked: Asked) -> float | None:
     return HALF_LIVES_DAYS[int(np.argmax(found))]
 
 
-def union(lists: Mapping[str, list[Rows]], quotas: Mapping[str, float]) -> list[Rows]:
-    """Each request's `CANDIDATES` as `service.cascade.merge` makes them: a source proposes its quota at most,
-    and a candidate's place is its least (rank + 1/2) / quota."""
-    names = [name for name, share in quotas.items() if share > 0 and name in lists]
-    answer = []
-    for r in range(len(next(iter(lists.values())))):
-        parts = [lists[name][r][: int(np.ceil(CANDIDATES * quotas[name]))] for name in names]
-        if not parts:
-            answer.append(np.zeros(0, np.int32))
-            continue
-        rows = np.concatenate(parts)
-        place = [(np.arange(len(part)) + 0.5) / quotas[name] for name, part in zip(names, parts, strict=True)]
-        rows = rows[np.lexsort((rows, np.concatenate(place)))]
-        answer.append(rows[first_occurrences(rows, int(rows.max(initial=0)) + 1)][:CANDIDATES])
-    return answer
-
-
-def best_quotas(lists: Lists, relevant: Rows) -> tuple[dict[str, float], float]:
-    """The quotas of `GRID` whose union has the best recall, and that recall."""
-    names = [name for name in GRID if name in lists]
-    best: tuple[float, dict[str, float]] = (-1.0, {})
-    for shares in product(*(GRID[name] for name in names)):
-        quotas = dict(zip(names, shares, strict=True))
-        found = float(recall_of(union(lists, quotas), relevant, CANDIDATES).mean())
-        best = max(best, (found, quotas), key=lambda each: each[0])
-    return best[1], best[0]
-
-
-def recall_of(lists: Sequence[Rows], relevant: Rows, depth: int) -> Doubles:
-    """Share of each request's relevant rows (padded with -1) among the first `depth` of its list [R]."""
-    return np.array(
-        [
-            np.isin(wanted[wanted >= 0], rows[:depth]).mean()
-            for rows, wanted in zip(lists, relevant, strict=True)
-        ]
-    )
-
-
 def judged(lists: Lists, relevant: Rows, quotas: Mapping[str, float]) -> dict[str, Any]:
     """Every source alone, the union, and the union without each source, tested in pairs against the union."""
-    whole = union(lists, quotas)
+    whole = union(lists, quotas, CANDIDATES)
     base = recall_of(whole, relevant, CANDIDATES)
     alone = {name: _line(each, relevant, base) for name, each in lists.items()}
     without = {}
     for name in quotas:
         rest = {other: share for other, share in quotas.items() if other != name}
-        without[name] = _line(union(lists, rest), relevant, base)
+        without[name] = _line(union(lists, rest, CANDIDATES), relevant, base)
     best = max(alone.values(), key=lambda line: line["recall@1000"])["recall@1000"]
     return {
         "union": _line(whole, relevant, base),

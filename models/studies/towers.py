@@ -79,17 +79,19 @@ def study(
     }
 
 
-def run(dataset: Dataset, config: TrainConfig, seed: int, fit: Fit) -> Trial:
+def run(dataset: Dataset, config: TrainConfig, seed: int, fit: Fit, *, strangers: bool = False) -> Trial:
     """Train towers as `cascada train` does, and perhaps refit them.
 
     Raises:
-        ValueError: the test has too few users with a history to judge anything.
+        ValueError: the test has too few users with a history to judge anything, unless `strangers` are to be
+            judged.
     """
     deterministic(config.threads, seed)
     split = config.split.apply(dataset)
     schema = build_schema(dataset, split.train, history_length=config.history_length)
     features = Features.of(dataset, schema)
-    if (warm := int(held_out(features.timeline, split.test).warm.sum())) < LEAST_USERS:
+    warm = int(held_out(features.timeline, split.test).warm.sum())
+    if warm < LEAST_USERS and not strangers:
         raise ValueError(
             f"{dataset.name}: {config.split.protocol} leaves {warm} test users with a history and "
             f"an item that is new to them, {LEAST_USERS} are needed"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from models.data.columns import Dataset
-from models.data.splits import Split, given, global_time, leave_last_out
+from models.data.splits import Split, given, global_time, leave_last_out, leave_users_out
 from models.plan import Plan
 
 
@@ -36,13 +36,15 @@ def heads_fit(section: Any) -> Any:
 class SplitConfig(_Section):
     """Which events are held out, and which the earlier stages leave to the ranker."""
 
-    protocol: Literal["leave-last-out", "global-time", "given"] = Field(
+    protocol: Literal["leave-last-out", "global-time", "leave-users-out", "given"] = Field(
         "leave-last-out",
-        description="leave-last-out per user, global-time where users return over time, "
-        "or given: the column `part` of the events",
+        description="leave-last-out per user, global-time where users return over time, leave-users-out to "
+        "judge strangers, or given: the column `part` of the events",
     )
-    test: float = Field(0.1, ge=0, lt=1, description="global-time: share of the events")
-    validation: float = Field(0.1, ge=0, lt=1, description="global-time: share of the events")
+    test: float = Field(
+        0.1, ge=0, lt=1, description="global-time: share of the events, leave-users-out: of the users"
+    )
+    validation: float = Field(0.1, ge=0, lt=1, description="the same")
     ranker_events: int = Field(
         4, ge=1, description="leave-last-out, given: newest training events per user for the ranker"
     )
@@ -58,6 +60,8 @@ class SplitConfig(_Section):
         """
         if self.protocol == "leave-last-out":
             return leave_last_out(dataset)
+        if self.protocol == "leave-users-out":
+            return leave_users_out(dataset, self.test, self.validation)
         if self.protocol == "given":
             return given(dataset)
         return global_time(dataset, self.test, self.validation)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,7 @@ from models.plan import Plan
 from models.training.features import Features
 from models.training.pairs import train_pairs
 from models.training.preranker import PreRankerModel
+from models.training.quotas import Lists
 from models.training.tables import Space, Tables
 from models.training.timeline import Requests
 from models.training.tower import Towers
@@ -116,19 +120,37 @@ class Funnel:
             ]
         )
 
+    def under(self, quotas: Mapping[str, float]) -> Funnel:
+        """The same with other quotas."""
+        other = copy(self)
+        other.plan = replace(self.plan, quotas=quotas)
+        return other
+
     def fetch(self, user: _User) -> Rows:
         """The union of the sources, sorted by row."""
+        return np.unique(np.concatenate(list(self._proposed(user).values()))).astype(np.int32)
+
+    def proposals(self, requests: Requests, label: str) -> Lists:
+        """What each source proposes to each request, best first, as far as its quota goes."""
+        vectors, prerank = self._encode(requests)
+        found: Lists = {}
+        for r in tqdm(range(len(requests)), desc=label, unit="request", disable=None):
+            user = self._user(requests, r, vectors[r], prerank[r])
+            for name, rows in self._proposed(user).items():
+                found.setdefault(name, []).append(rows)
+        return found
+
+    def _proposed(self, user: _User) -> dict[str, Rows]:
+        """By source, what is new to the user."""
         size = {name: int(np.ceil(self.plan.candidates * share)) for name, share in self.plan.quotas.items()}
-        found = retrieve(self.space.index, user.interests).rows
-        near = self._near(user)
-        near = near[~np.isin(near, user.history)]
-        alike = self._alike(user.history, size.get("factors", 0))
         popular = self._popular[user.placement][: size.get("popular", 0) + len(user.history)]
-        popular = popular[~np.isin(popular, user.history)]
-        union = np.unique(
-            np.concatenate([found, near[: size.get("similar", 0)], alike, popular[: size.get("popular", 0)]])
-        )
-        return union[~np.isin(union, user.history)].astype(np.int32)
+        found = {
+            "interests": retrieve(self.space.index, user.interests).rows,
+            "similar": _unseen(self._near(user), user)[: size.get("similar", 0)],
+            "factors": self._alike(user.history, size.get("factors", 0)),
+            "popular": _unseen(popular, user)[: size.get("popular", 0)],
+        }
+        return {**found, "interests": _unseen(found["interests"], user)}
 
     def learn_pairs(self, requests: Requests, seed: int) -> PairScorer | None:
         """See the function of this name."""
@@ -184,6 +206,10 @@ class Funnel:
     def _recent(self, history: Rows) -> tuple[Rows, Floats]:
         newest = history[::-1][: self.plan.similar_events]
         return newest, (self.plan.similar_decay ** np.arange(len(newest))).astype(np.float32)
+
+
+def _unseen(rows: NDArray[np.integer[Any]], user: _User) -> Rows:
+    return rows[~np.isin(rows, user.history)].astype(np.int32, copy=False)
 
 
 def learn_pairs(

@@ -25,8 +25,10 @@ from models.training.features import Features
 from models.training.funnel import Funnel, Pool, snapshot_of
 from models.training.names import check_names
 from models.training.posterior import fit_posterior
-from models.training.preranker import PreRankerModel, train_preranker
-from models.training.query import QueryModel, train_query, usable
+from models.training.preranker import PreRankerModel, interest_cosine, train_preranker
+from models.training.query import train_query, usable
+from models.training.query_model import QueryModel, text_model
+from models.training.quotas import GRID, best_quotas, recall_of, union
 from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
 from models.training.tables import Space, Tables, decayed_popularity
 from models.training.timeline import Requests, Timeline, newest_per_user
@@ -42,6 +44,8 @@ from retrieval.snapshot import Snapshot
 UNIFORM = 32
 """Random items per request, scored by the funnel, that the ranker's uniform negatives are drawn from."""
 VALIDATION_REQUESTS = 3000
+QUOTA_REQUESTS = 1000
+"""Validation requests on which quotas are chosen at most."""
 LEAST_REQUESTS = 2
 """Fewer cannot be trained on, nor can a calibrator be chosen on them."""
 KEEP = 0.92
@@ -105,11 +109,15 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         own = thinned(timeline.requests(late), config.ranker.requests)
         funnels = replace(funnels, scorer=before.learn_pairs(own, config.seed))
         before.scorer = funnels.scorer
+        known = funnels.after(split.train)
+        plan, union_recall = balanced(config, plan, known, validation)
+        funnels = replace(funnels, plan=plan)
+        before, known = before.under(plan.quotas), known.under(plan.quotas)
         pools = before.pools(own, "candidates, training")
         random = np.random.default_rng(config.seed)
         uniform = random.integers(0, dataset.items, (len(own), UNIFORM)).astype(np.int32)
         uniform_cross = before.cross_of(own, uniform)
-        held_out = funnels.after(split.train).pools(validation, "candidates, validation")
+        held_out = known.pools(validation, "candidates, validation")
     plan = replace(plan, ranked=choose_width(config, plan, held_out))
     with timed(seconds, "ranker"):
         data = RankerData(own, pools, uniform, uniform_cross, timeline.requests(early), validation, held_out)
@@ -132,7 +140,10 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
             "requests": len(validation),
             "tower_ndcg@10": towers.best,
             "preranker_ndcg@10": preranker.best,
-            "final_ndcg@10": ranker.best,
+            "interest_cosine": float(interest_cosine(preranker.interests(features.batch(validation))).mean()),
+            "funnel_recall": float(survived.mean()),
+            "final_ndcg@10": funnel_ndcg(logits, held_out),
+            "recall_at_quotas": union_recall,
             **_judge_funnel(held_out, plan),
             **_judge_ranker(logits, held_out, calibrator),
             "calibration_log_loss": tried,
@@ -201,6 +212,23 @@ def sized(config: TrainConfig, items: int) -> Plan:
     if "candidates" not in config.plan:
         plan = replace(plan, candidates=int(min(plan.candidates, max(100, 0.35 * items))))
     return replace(plan, ranked=min(plan.ranked, plan.candidates))
+
+
+def balanced(config: TrainConfig, plan: Plan, funnel: Funnel, validation: Requests) -> tuple[Plan, float]:
+    """The plan with the quotas whose union finds most, and its recall; an override of the quotas wins.
+
+    Sources that past requests cannot be asked of, such as trending items, keep their share.
+    """
+    asked = thinned(validation, QUOTA_REQUESTS)
+    wide = {name: plan.quotas.get(name, 0.0) if "quotas" in config.plan else 1.0 for name in GRID}
+    lists = funnel.under(wide).proposals(asked, "sources, validation")
+    wanted = asked.target[:, None]
+    if "quotas" in config.plan:
+        return plan, float(
+            recall_of(union(lists, plan.quotas, plan.candidates), wanted, plan.candidates).mean()
+        )
+    quotas, found = best_quotas(lists, wanted, plan.candidates)
+    return replace(plan, quotas={**plan.quotas, **quotas}), found
 
 
 def choose_width(config: TrainConfig, plan: Plan, pools: list[Pool]) -> int:

@@ -102,7 +102,8 @@ class Timeline:
         Each user's `events` are cut into windows of T + 1, from the newest back, that overlap by a quarter,
         so that early places of a window have context. The target is -1 at a pad, and where the user has been
         at the item before; a window without any target is left out. The pad before a user's first event has
-        that event as target: this is how the towers learn what to show to somebody they know nothing of.
+        one of his events as target, whichever: this is how the towers learn what to show to somebody of whom
+        they know a profile at most, for such a list should hold what he goes for at all (our choice).
         """
         place = np.sort(self.place[events])
         length = schema.history_length
@@ -111,20 +112,22 @@ class Timeline:
         mask = where >= begin[:, None]
         opening = (where == begin[:, None] - 1) & self._opens(place[begin])[:, None]
         following = place[np.clip(where + 1, 0, len(place) - 1)]
-        target = np.where((mask | opening) & self.first[following], self.item[following], -1)
+        target = np.where(mask & self.first[following], self.item[following], -1)
+        target = np.where(opening, self._any(place, begin, last)[:, None], target)
         return self._windows(schema, place, where, mask, target, place[last])
 
     def sets(self, schema: Schema, events: NDArray[np.integer[Any]]) -> Windows:
         """The same for encoders that read a set: windows of T that do not overlap, each event's own item the
-        target, to be found from the others; a user's first event is to be found from nothing, too."""
+        target, to be found from the others; one of a user's events is to be found from nothing, too."""
         place = np.sort(self.place[events])
         length = schema.history_length
         begin, last = _cuts(self.user[place], length, 0)
         where = last[:, None] + np.arange(-length + 1, 1)
         mask = where >= begin[:, None]
         opening = (where == begin[:, None] - 1) & self._opens(place[begin])[:, None]
-        own = place[np.clip(where + opening, 0, len(place) - 1)]
-        target = np.where((mask | opening) & self.first[own], self.item[own], -1)
+        own = place[np.maximum(where, 0)]
+        target = np.where(mask & self.first[own], self.item[own], -1)
+        target = np.where(opening, self._any(place, begin, last)[:, None], target)
         return self._windows(schema, place, where, mask, target, place[last])
 
     def _windows(
@@ -138,6 +141,11 @@ class Timeline:
         return Windows(
             self.user[now][useful], history.at(useful), target[useful].astype(np.int32, copy=False)
         )
+
+    def _any(self, place: Index, begin: Index, last: Index) -> Rows:
+        """The item of one event of each window, always the same one."""
+        share = np.random.default_rng(0).random(len(begin))
+        return self.item[place[begin + (share * (last - begin + 1)).astype(np.int64)]]
 
     def _opens(self, place: Index) -> NDArray[np.bool_]:
         """Which places are their user's first event."""

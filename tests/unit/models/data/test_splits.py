@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.data.splits import given, global_time, known_items, leave_last_out, warmth
+from models.data.splits import given, global_time, known_items, leave_last_out, leave_users_out, warmth
 from tests.unit.models.data.tiny import events_dataset
 
 
@@ -47,6 +47,27 @@ def test_events_of_one_time_are_never_parted():
     split = global_time(events_dataset(np.zeros(10, int), range(10), times), test=0.2, validation=0.0)
     assert len(split.test) == 5
     assert len(split.validation) == 0
+
+
+def test_users_who_are_left_out_are_left_out_whole():
+    rng = np.random.default_rng(0)
+    dataset = events_dataset(
+        rng.integers(0, 200, 2000), rng.integers(0, 30, 2000), np.sort(rng.integers(0, 50, 2000))
+    )
+    split = leave_users_out(dataset, test=0.2, validation=0.1)
+    train, validation, test = (
+        set(dataset.event_user[part].tolist()) for part in (split.train, split.validation, split.test)
+    )
+    assert not train & validation and not train & test and not validation & test
+    assert (len(test), len(validation)) == (pytest.approx(40, abs=2), pytest.approx(20, abs=2))
+    assert len(split.train) + len(split.validation) + len(split.test) == dataset.events
+
+
+@pytest.mark.parametrize("shares", [{"test": 0.0}, {"test": 0.6, "validation": 0.4}])
+def test_leaving_out_nobody_or_everybody_is_refused(shares):
+    dataset = events_dataset(users=np.arange(50), items=range(50), times=range(50))
+    with pytest.raises(ValueError, match="leave none to train on, or none to test on"):
+        leave_users_out(dataset, **{"validation": 0.1, **shares})
 
 
 def test_every_event_is_in_exactly_one_part():

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.studies.cold import LIST, METRICS, after_first, judged, most_popular, study
-from models.studies.towers import Trial, run
+from models.studies.cold import LIST, METRICS, after_first, judged, most_popular, study, unprofiled
+from models.studies.towers import Trial, lists, run
+from models.training.config import SplitConfig
 from models.training.held_out import HeldOut, held_out
 from tests.unit.models.studies.worlds import CONFIG, STRANGERS, split_world, strangers_world
 
@@ -26,12 +27,35 @@ def test_both_situations_are_judged_for_the_users_without_a_past(trial: Trial) -
     events = strangers_world().event_user
     assert found["nothing is known"]["users"] == len(np.unique(events[events < STRANGERS]))
     for situation in found.values():
-        assert list(situation["methods"]) == ["towers", "popularity", "popularity of the last 90 days"]
+        assert list(situation["methods"]) == [
+            "towers",
+            "towers, profiles hidden",
+            "popularity",
+            "popularity of the last 90 days",
+        ]
         for line in situation["methods"].values():
             assert all(0 <= line[metric] <= 1 for metric in METRICS)
         towers, other = situation["methods"]["towers"], situation["methods"]["popularity"]
         assert other["towers are better by"] == pytest.approx(towers["Recall@20"] - other["Recall@20"])
         assert (towers["towers are better by"], towers["p"]) == (0.0, 1.0)
+
+
+def test_hiding_profiles_makes_all_strangers_alike(trial: Trial, strangers: HeldOut) -> None:
+    features = trial.features
+    known = lists(trial.towers, features, strangers, LIST)
+    hidden = lists(trial.towers, unprofiled(features), strangers, LIST)
+    assert len(np.unique(features.profiles[strangers.user], axis=0)) > 1
+    assert len(np.unique(hidden, axis=0)) == 1
+    assert len(np.unique(known, axis=0)) > 1
+
+
+def test_users_who_were_left_out_are_judged_by_their_profiles() -> None:
+    split = SplitConfig(protocol="leave-users-out", test=0.2)
+    config = CONFIG.model_copy(update={"split": split})
+    (told,) = study(split_world(), config, [0], fit="final")["trials"]
+    assert told["situations"]["nothing is known"]["users"] == len(
+        np.unique(split_world().event_user[split.apply(split_world()).test])
+    )
 
 
 def test_the_first_event_is_history_and_no_longer_relevant(trial: Trial, strangers: HeldOut) -> None:

@@ -6,10 +6,9 @@ import pytest
 
 from models.data.simulator import simulate
 from models.studies import sources
-from models.studies.sources import GRID, SUMMED, best_quotas, judged, recall_of, study, union
+from models.studies.sources import SUMMED, judged, study
 from models.training.config import TrainConfig
-from service.cascade.candidates import Candidates
-from service.cascade.merge import merge
+from models.training.quotas import GRID
 
 CONFIG = TrainConfig.model_validate(
     {
@@ -25,47 +24,7 @@ LISTS = {
 }
 
 
-@pytest.fixture
-def few(monkeypatch):
-    monkeypatch.setattr(sources, "CANDIDATES", 4)
-
-
-def test_the_union_is_the_one_that_serving_makes(few):
-    quotas = {"one": 0.75, "two": 0.5}
-    found = union(LISTS, quotas)
-    for r in range(2):
-        served = merge(
-            {
-                name: Candidates.of(
-                    rows[: int(np.ceil(4 * quotas[name]))],
-                    score=-np.arange(len(rows[: int(np.ceil(4 * quotas[name]))]), dtype=np.float32),
-                )
-                for name, rows in ((name, lists[r]) for name, lists in LISTS.items())
-            },
-            ("one", "two"),
-            quotas,
-        )
-        assert found[r].tolist() == served.rows[:4].tolist()
-
-
-def test_a_source_without_a_quota_proposes_nothing(few):
-    assert [rows.tolist() for rows in union(LISTS, {"one": 1.0, "two": 0.0})] == [[3, 1, 4, 5], [2, 6]]
-
-
-def test_recall_is_the_share_of_what_was_relevant():
-    relevant = np.array([[4, 9], [6, -1]], np.int32)
-    assert recall_of(LISTS["one"], relevant, 3).tolist() == [0.5, 1.0]
-    assert recall_of(LISTS["one"], relevant, 1).tolist() == [0.0, 0.0]
-    assert recall_of(LISTS["one"], relevant, 5).tolist() == [1.0, 1.0]
-
-
-def test_the_quotas_are_those_that_find_most(few, monkeypatch):
-    monkeypatch.setattr(sources, "GRID", {"one": (0.0, 1.0), "two": (0.0, 1.0), "absent": (1.0,)})
-    quotas, found = best_quotas(LISTS, np.array([[7, 8], [0, -1]], np.int32))
-    assert (quotas, found) == ({"one": 0.0, "two": 1.0}, 1.0)
-
-
-def test_what_a_source_alone_finds_is_lost_without_it(few):
+def test_what_a_source_alone_finds_is_lost_without_it():
     figures = judged(LISTS, np.array([[7, 3], [2, -1]], np.int32), {"one": 1.0, "two": 1.0})
     assert figures["union"]["recall@1000"] == 1.0
     assert figures["without"]["two"]["recall@1000"] == 0.75

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,7 +100,7 @@ def test_popularity_is_of_the_requests_placement(trained_world, features, reques
         trained.space,
         tables,
         trained.snapshot,
-        trained.plan,
+        replace(trained.plan, quotas={**trained.plan.quotas, "popular": 0.1}),
     )
     one = requests.at(slice(0, 1))
     other = Requests(one.user, one.target, one.now_ms, one.placement + 1, one.begin, one.end)
@@ -140,3 +142,24 @@ class TestSnapshot:
         settings = (trained.plan, 8, 20_000, 0)
         found = snapshot_of(features, trained.towers, trained.space, early, *settings)
         assert len(found) == (np.bincount(dataset.event_user[early]) >= 3).sum()
+
+
+def test_a_source_proposes_as_much_as_its_quota_and_the_union_is_the_pool(funnel, requests):
+    some = requests.at(slice(0, 5))
+    narrow = funnel.under({"interests": 0.3, "similar": 0.2, "factors": 0.1, "popular": 0.1})
+    lists = narrow.proposals(some, "sources")
+    pools = narrow.pools(some, "candidates")
+    assert funnel.plan.quotas != narrow.plan.quotas
+    for r in range(len(some)):
+        parts = {name: rows[r] for name, rows in lists.items()}
+        for name, rows in parts.items():
+            assert len(np.unique(rows)) == len(rows)
+            assert len(rows) <= np.ceil(narrow.plan.candidates * narrow.plan.quotas[name]) + len(
+                events_of(requests, r)
+            )
+        together = np.unique(np.concatenate(list(parts.values())))
+        assert together.tolist() == np.sort(pools[r].rows).tolist()
+
+
+def events_of(requests: Requests, r: int) -> range:
+    return range(int(requests.begin[r]), int(requests.end[r]))
