@@ -141,6 +141,14 @@ class PreRankerConfig(_Section):
     requests: int = Field(20_000, ge=1, description="requests per epoch at most")
     loss: str = Field("auto", description="as of the towers")
     negatives: int = Field(1024, ge=2, description="the sample of the sampled softmax")
+    distill_epochs: int = Field(
+        0,
+        ge=0,
+        description="epochs after the ranker's training in which the pre-ranker learns its order of the "
+        "candidates; kept if more of the ranker's best survive the cut and validation ranks no worse",
+    )
+    distill_learning_rate: float = Field(1e-3, gt=0, description="peak of their one-cycle schedule")
+    distill_items: bool = Field(True, description="whether item vectors learn there, too")
 
     _heads = model_validator(mode="after")(heads_fit)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -74,6 +74,24 @@ class RankerData:
     """Requests of the time before, which the earlier stages were trained on."""
     validation: Requests
     validation_pools: list[Pool]
+
+    def within(self, width: int) -> RankerData:
+        """The requests whose target is among the best `width` candidates; all of them where there is none.
+
+        Of a target that was lost all scores are low, beside candidates that were let through because theirs
+        are high: whoever learns from such requests learns that low scores are good. Serving ranks only what
+        was let through.
+        """
+        kept = np.array([r for r, pool in enumerate(self.pools) if 0 <= pool.place < width], np.int64)
+        if not len(kept):
+            return self
+        return replace(
+            self,
+            requests=self.requests.at(kept),
+            pools=[self.pools[r] for r in kept],
+            uniform=self.uniform[kept],
+            uniform_cross=self.uniform_cross[kept],
+        )
 
 
 def train_ranker(

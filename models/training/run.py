@@ -21,6 +21,7 @@ from models.schema import Schema
 from models.training.calibrate import fit_calibrator, labelled
 from models.training.complements import learn_complements
 from models.training.config import SplitConfig, TrainConfig
+from models.training.distil import Asked, agreement, distil, reordered
 from models.training.features import Features
 from models.training.funnel import Funnel, Pool, snapshot_of
 from models.training.names import check_names
@@ -104,7 +105,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         space = Space.of(
             towers.item_vectors(), config.retrieval, config.seed, config.threads, dataset.item_ids
         )
-        funnels = _Funnels(features, towers, preranker, space, plan, config)
+        funnels = Funnels(features, towers, preranker, space, plan, config)
         before = funnels.after(early)
         own = thinned(timeline.requests(late), config.ranker.requests)
         funnels = replace(funnels, scorer=before.learn_pairs(own, config.seed))
@@ -121,9 +122,24 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     plan = replace(plan, ranked=choose_width(config, plan, held_out))
     with timed(seconds, "ranker"):
         data = RankerData(own, pools, uniform, uniform_cross, timeline.requests(early), validation, held_out)
-        ranker = train_ranker(
-            features, data, plan.ranked, config.ranker, config.seed, config.tower.dim + 1
+        data = data.within(plan.ranked)
+        ranker = train_ranker(features, data, plan.ranked, config.ranker, config.seed, config.tower.dim + 1)
+    with timed(seconds, "distillation"):
+        judged = Asked(validation, held_out)
+        taught = distil(
+            features,
+            preranker,
+            ranker,
+            Asked(own, pools),
+            judged,
+            plan.ranked,
+            config.preranker,
+            config.seed,
         )
+        if taught is not preranker:
+            preranker, judged = taught, reordered(features, taught, judged)
+        held_out = judged.pools
+        survived, _ = agreement(features, ranker, judged, plan.ranked)
     with timed(seconds, "calibration"):
         logits = ranker.logits(features.batch(validation), held_out, plan.ranked)
         calibrator, tried = fit_calibrator(config.calibration, logits, held_out)
@@ -258,7 +274,7 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Funnels:
+class Funnels:
     """The same models over what was counted up to different moments."""
 
     features: Features

@@ -113,7 +113,22 @@ class TestTraining:
         assert told["final_ndcg@10"] >= 0.999 * told["preranked_ndcg@10"]
         assert told["copc"] == pytest.approx(1.0, abs=0.1)
         assert 0.5 < told["auc"] <= 1
+        assert 0 < told["funnel_recall"] <= 1
+        assert -1 <= told["interest_cosine"] <= 1
         assert all(np.isfinite(each) for each in told.values() if isinstance(each, float))
+
+    def test_a_pre_ranker_that_learned_from_the_ranker_is_the_one_that_is_judged_and_kept(
+        self, trained_world: TrainedWorld
+    ):
+        own = CONFIG.preranker.model_copy(update={"distill_epochs": 2, "distill_learning_rate": 0.01})
+        config = CONFIG.model_copy(update={"preranker": own})
+        told, before = train(trained_world.dataset, config), trained_world.trained
+        found, floor = told.metrics["validation"], before.metrics["validation"]
+        np.testing.assert_array_equal(told.ranker.item_vectors(), before.ranker.item_vectors())
+        assert found["funnel_recall"] > floor["funnel_recall"]
+        assert found["final_ndcg@10"] >= floor["final_ndcg@10"]
+        assert found["preranker_ndcg@10"] != floor["preranker_ndcg@10"]
+        assert not np.allclose(told.preranker.item_vectors(), before.preranker.item_vectors())
 
     def test_the_plan_is_what_was_asked_for_with_the_calibrator_that_was_chosen(
         self, trained_world: TrainedWorld

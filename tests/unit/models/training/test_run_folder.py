@@ -26,6 +26,7 @@ def test_what_was_written_reads_back(trained_world: TrainedWorld):
     assert run.about["dataset"]["fingerprint"] == trained_world.dataset.fingerprint
     assert run.about["metrics"] == json.loads(json.dumps(trained.metrics))
     stages = {"towers", "preranker", "query", "retrieval", "ranker", "calibration", "complements"}
+    stages |= {"distillation"}
     assert set(run.about["seconds"]) == stages
     np.testing.assert_array_equal(
         np.load(trained_world.run / artifacts.COMPLEMENT_OUT), trained.complements.outward
