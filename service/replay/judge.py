@@ -32,6 +32,25 @@ Rows = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 
 
+STAGE_METRICS = ("HR@10", "NDCG@10", "HR@100")
+STAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "retrieval": ("retrieval's order", ("hydrate.", "source.", "merge.", "filter.", "select.as_they_came")),
+    "pre-ranking": (
+        "pre-ranker's order",
+        (
+            "score.tower",
+            "score.interest",
+            "score.similar",
+            "score.popular",
+            "score.prerank",
+            "select.best_prerank",
+        ),
+    ),
+    "ranking": ("final list", ("score.rank", "score.pctr", "score.score", "select.best_score", "select.div")),
+}
+"""The list that each stage would answer, and beginnings of the names of its timings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lists:
     """Ranked lists [R, LIST] of one method, padded with -1, and its metrics per request."""
@@ -61,6 +80,7 @@ def judge(
         "final list": Lists.of(stack([each.answer for each in replayed]), relevant),
         "pre-ranker's order": Lists.of(ordered(replayed, "prerank"), relevant),
         "tower's order": Lists.of(ordered(replayed, "tower"), relevant),
+        "fusion of the sources": Lists.of(stack([each.fused for each in replayed]), relevant),
         "retrieval's order": Lists.of(stack([each.steps["retrieve"] for each in replayed]), relevant),
     }
     for name, other in others.items():
@@ -74,6 +94,7 @@ def judge(
     return {
         "requests": len(requests),
         "funnel": funnel(replayed, relevant),
+        "stages": stages(lists, timings(replayed)),
         "sources": sources(replayed, relevant, source_names),
         "lists": {name: aggregate(each, dataset.items) for name, each in lists.items()},
         "final list against": {
@@ -84,6 +105,27 @@ def judge(
         "degraded": sum(bool(each.degraded) for each in replayed),
         "timings_ms": timings(replayed),
     }
+
+
+def stages(lists: Mapping[str, Lists], timings_ms: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """What each stage adds to the list that the one before it would have answered, and its milliseconds.
+
+    Features of candidates that both rankers read are counted where they are computed, before the pre-ranker.
+    """
+    before: Lists | None = None
+    answer = {}
+    for stage, (name, work) in STAGES.items():
+        found = lists[name]
+        spent = [ms for label, ms in timings_ms.items() if label.startswith(work)]
+        answer[stage] = {
+            **{metric: float(found.metrics[metric].mean()) for metric in STAGE_METRICS},
+            "ms": round(sum(spent), 3),
+        }
+        if before is not None:
+            test = paired_test(found.metrics["NDCG@10"], before.metrics["NDCG@10"])
+            answer[stage] |= {"NDCG@10 added": test.difference, "p": test.p_value}
+        before = found
+    return answer
 
 
 def funnel(replayed: Sequence[Replayed], relevant: Rows) -> dict[str, dict[str, float]]:

@@ -10,7 +10,9 @@ LIST_COLUMNS = ("HR@10", "NDCG@10", "Recall@20", "NDCG@20", "HR@100", "Recall@10
 
 def tables(found: dict[str, Any]) -> str:
     """Funnel, sources, lists and ranker, one table each."""
-    return "\n\n".join((_funnel(found), _sources(found), _lists(found), _ranker(found), _timings(found)))
+    return "\n\n".join(
+        (_funnel(found), _sources(found), _stages(found), _lists(found), _ranker(found), _timings(found))
+    )
 
 
 def _funnel(found: dict[str, Any]) -> str:
@@ -39,6 +41,16 @@ def _sources(found: dict[str, Any]) -> str:
     return "Sources, after the filters.\n\n" + table(
         ("source", "candidates", "recall", "lost without it"), rows
     )
+
+
+def _stages(found: dict[str, Any]) -> str:
+    rows = []
+    for name, each in found["stages"].items():
+        adds = f"{each['NDCG@10 added']:+.4f}, p = {each['p']:.2g}" if "p" in each else ""
+        values = [f"{each[metric]:.4f}" for metric in ("HR@10", "NDCG@10", "HR@100")]
+        rows.append([name, *values, adds, f"{each['ms']:.2f}"])
+    title = "Stage by stage: the list if the cascade ended there, what it adds to NDCG@10, its median ms."
+    return f"{title}\n\n" + table(("stage", "HR@10", "NDCG@10", "HR@100", "adds", "ms"), rows)
 
 
 def _lists(found: dict[str, Any]) -> str:
