@@ -53,6 +53,8 @@ class WithFresh:
         if room == 0 or len(picked) == len(batch):
             return picked
         fresh = self.fresh(query, batch)
+        if not fresh.any():
+            return picked
         missing = room - int(np.count_nonzero(fresh[picked]))
         if missing <= 0:
             return picked
@@ -78,6 +80,7 @@ class WithFresh:
     def fresh(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """Which of the batch [N] are fresh."""
         since = query.now_ms - self.days * _DAY_MS
-        young = self.catalogue.created[batch.rows] > max(since, 0.0)
-        unheard: NDArray[np.bool_] = self.catalogue.popularity(query.placement, batch.rows) == 0
-        return young & unheard
+        young: NDArray[np.bool_] = self.catalogue.created[batch.rows] > max(since, 0.0)
+        if young.any():
+            young &= self.catalogue.popularity(query.placement, batch.rows) == 0
+        return young
