@@ -61,6 +61,7 @@ def our_worker(
         "CASCADA_PORT": str(port),
         "CASCADA_REDIS_URL": f"redis://127.0.0.1:{redis_port}",
         "CASCADA_ACCESS_LOG": "false",
+        "CASCADA_WORKERS": "1",
         # A saturated worker looks at its answers late; with the usual 50 ms it would go without the user.
         "CASCADA_REDIS_READ_TIMEOUT_MS": "5000",
         "CASCADA_DEADLINE_MS": "60000",

@@ -46,19 +46,22 @@ DIRECTS = (
 """Paths whose calls need no framework; each is a documented route, too."""
 
 OnFailure = Callable[[BaseException], None]
+OnReady = Callable[[], None]
 
 
-def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, on_failure: OnFailure | None = None, on_ready: OnReady | None = None
+) -> FastAPI:
     """The app; it accepts calls at once, refuses lists with 503 until it is ready, and says so at /readyz.
 
-    `on_failure` is told when it cannot start; such an app never becomes ready.
+    `on_failure` is told when it cannot start; such an app never becomes ready. `on_ready` is told when it is.
     """
     metrics = Watch()
     app = FastAPI(
         title="cascada",
         summary="Which items now, for this user?",
         version=version("cascada"),
-        lifespan=_lifespan(settings, metrics, on_failure),
+        lifespan=_lifespan(settings, metrics, on_failure, on_ready),
         redoc_url=None,
         responses={status: {"model": ProblemOut} for status in (422, 503)},
     )
@@ -78,12 +81,12 @@ def create_app(settings: Settings, on_failure: OnFailure | None = None) -> FastA
 
 
 def _lifespan(
-    settings: Settings, metrics: Metrics, on_failure: OnFailure | None
+    settings: Settings, metrics: Metrics, on_failure: OnFailure | None, on_ready: OnReady | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = app.state.parts = Parts.of(settings, metrics)
-        starting = asyncio.create_task(_start(parts, on_failure), name="start")
+        starting = asyncio.create_task(_start(parts, on_failure, on_ready), name="start")
         try:
             yield
         finally:
@@ -95,7 +98,7 @@ def _lifespan(
     return lifespan
 
 
-async def _start(parts: Parts, on_failure: OnFailure | None) -> None:
+async def _start(parts: Parts, on_failure: OnFailure | None, on_ready: OnReady | None) -> None:
     try:
         await start(parts)
     except Exception as error:
@@ -103,3 +106,6 @@ async def _start(parts: Parts, on_failure: OnFailure | None) -> None:
         _log.error("cannot start: %s", error, exc_info=None if expected else error)
         if on_failure is not None:
             on_failure(error)
+    else:
+        if on_ready is not None:
+            on_ready()

@@ -82,7 +82,8 @@ class Metrics:
             "index_recall_stated", "Recall that the index of a sampled bundle promises", recall_labels
         )
 
-        self.ready = gauge("ready", "1 = real requests went through the cascade")
+        self.ready = gauge("ready", "Workers through whose cascade real requests went")
+        self.worker_restarts = counter("worker_restarts", "Workers that were replaced")
         self.bundle = gauge("bundle_info", "The bundle in use, as labels", "version schema_hash created")
         self.catalogue_items = gauge("catalogue_items", "Items of the snapshot in use")
         self.live_items = gauge("live_items", "Items whose live record differs from the bundle")

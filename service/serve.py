@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import socket
 import sys
 from pathlib import Path
-from types import FrameType
-
-import uvicorn
 
 from models.artifacts import BundleError
-from service.app import create_app
 from service.bundles import choose_bundle
 from service.errors import OperatorError
 from service.features.embedded import find_server
 from service.logs import configure_logs
 from service.settings import Settings, load_settings
+from service.workers.cores import usable_cores
 
 _log = logging.getLogger("cascada.serve")
 
@@ -32,46 +28,24 @@ def main(argv: list[str]) -> int:
         if settings.redis_url is None:
             find_server()
         with _listen(settings) as listener:
-            return serve(settings, listener)
+            host, port = listener.getsockname()[:2]
+            _log.info("listening", extra={"url": f"http://{host}:{port}"})
+            return _serve(settings, listener)
     except (OperatorError, BundleError) as error:
         print(f"cascada serve: {error}", file=sys.stderr)
         return 1
 
 
-def serve(settings: Settings, listener: socket.socket) -> int:
-    """Serve on a listening socket; a signal lets calls in progress finish first. Returns the exit code.
+def _serve(settings: Settings, listener: socket.socket) -> int:
+    """In this process, or in several; what only the other way needs is not imported."""
+    workers = settings.workers or usable_cores()
+    if workers == 1:
+        from service.process import serve
 
-    Raises:
-        OperatorError, BundleError: the app could not start.
-    """
-    failures: list[BaseException] = []
+        return serve(settings, listener)
+    from service.workers.parent import supervise
 
-    def give_up(error: BaseException) -> None:
-        failures.append(error)
-        server.should_exit = True
-
-    config = uvicorn.Config(
-        create_app(settings, give_up),
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        ws="none",
-        timeout_graceful_shutdown=settings.drain_seconds,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
-    host, port = listener.getsockname()[:2]
-    _log.info("listening", extra={"url": f"http://{host}:{port}"})
-    # When it has drained, uvicorn raises the signal again: for SIGTERM that is a good end.
-    signal.signal(signal.SIGTERM, _end)
-    server.run(sockets=[listener])
-    if failures:
-        raise failures[0]
-    return 0
-
-
-def _end(signum: int, frame: FrameType | None) -> None:
-    sys.exit(0)
+    return supervise(settings, listener, workers)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -102,5 +76,6 @@ def _overrides(argv: list[str]) -> dict[str, object]:
     parser.add_argument("--bundle", type=Path, help="serve exactly this bundle folder")
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (8000; 0 takes a free one)")
+    parser.add_argument("--workers", type=int, help="processes that answer (one per core)")
     parser.add_argument("--redis-url", help="Redis to use; without one we start our own")
     return vars(parser.parse_args(argv))

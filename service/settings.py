@@ -42,6 +42,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(
+        0, ge=0, le=1024, description="Processes that answer; 0 starts one per core, or per share of one."
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="Keys, comma-separated; if any, each call under /v1 needs `Authorization: Bearer KEY`.",

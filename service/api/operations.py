@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import asyncio
+
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
@@ -38,9 +40,11 @@ async def readyz(parts: PartsOf) -> JsonResponse:
 
 
 @router.get("/metrics")
-def metrics(parts: PartsOf) -> Response:
-    """What Prometheus scrapes."""
-    return Response(parts.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(parts: PartsOf, request: Request) -> Response:
+    """What Prometheus scrapes: the series of all workers, whichever of them is asked."""
+    scrape = getattr(request.app.state, "scrape", None)
+    content = await (asyncio.to_thread(parts.metrics.render) if scrape is None else scrape())
+    return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/bundles", response_model=BundlesOut)

@@ -19,7 +19,7 @@ LIMIT_S = 90
 def environment(**variables: str) -> dict[str, str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("CASCADA_")}
     patient = {f"CASCADA_{name.upper()}": str(value) for name, value in PATIENT.items()}
-    return {**plain, "CASCADA_WARMUP_REQUESTS": "2", **patient, **variables}
+    return {**plain, "CASCADA_WARMUP_REQUESTS": "2", "CASCADA_WORKERS": "1", **patient, **variables}
 
 
 def cascada(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
