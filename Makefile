@@ -75,5 +75,5 @@ clean: ## remove what the targets made: .venv, .demo, caches
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt
-	@$(SETUP) train redis dev
+	@$(SETUP) train redis text dev
 	@touch .venv/.demo $@

@@ -11,7 +11,7 @@ from benchmarks.machine import one_thread
 FOLDER = Path(".bench")
 LEAST = 1000
 SIZES = (10_000, 100_000, 1_000_000)
-NAMES = ("prepare", "kernel", "growth", "memory", "search", "freshness", "recall-only")
+NAMES = ("prepare", "kernel", "growth", "memory", "search", "freshness", "recall-only", "preranking")
 """Of `all`, too, in this order."""
 
 
@@ -57,6 +57,10 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
         from benchmarks.search import search
 
         report = search(root, sizes[-1], command)
+    elif name == "preranking":
+        from benchmarks.preranking import preranking
+
+        report = preranking(sizes, command)
     elif name == "freshness":
         from benchmarks.freshness import freshness
 
@@ -77,6 +81,7 @@ _DEFAULT_SIZES = {
     "search": SIZES[1:2],
     "freshness": SIZES[1:2],
     "recall-only": SIZES[1:2],
+    "preranking": SIZES[1:2],
 }
 
 

@@ -19,8 +19,8 @@ from models.export.graphs import export_query
 from models.graph import Graph
 from models.networks.query_tower import QueryTower as Network
 from models.training.config import QueryConfig
-from models.training.query import QueryModel
-from retrieval.query_tower import QueryTower
+from models.training.query_model import HashedQuery
+from retrieval.query_tower import Hashes, QueryTower
 from service.bundle import Bundle
 from service.cascade.hydrate import Moment
 from service.cascade.observe import NullObserver
@@ -73,8 +73,8 @@ def _engine(scale: Scale) -> Engine:
     dim = bundle.item_vectors.shape[1] - 1
     tower = Network(config.buckets, dim, config.hidden, config.dropout, config.temperature).eval()
     known = np.ones((2, config.buckets + 1), bool)
-    graph = Graph.open(export_query(QueryModel(tower, known)).onnx)
-    return Engine.build(replace(bundle, query_tower=QueryTower(graph, known)), NullObserver())
+    graph = Graph.open(export_query(HashedQuery(tower, known)).onnx)
+    return Engine.build(replace(bundle, query_tower=QueryTower(graph, Hashes(known))), NullObserver())
 
 
 def _round(engine: Engine, world: World, users: Sequence[int], texts: Sequence[str | None]) -> Millis:

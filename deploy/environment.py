@@ -135,7 +135,7 @@ def pin() -> None:
     """Write `constraints.txt` from the newest releases that the extras resolve to, torch held."""
     with tempfile.TemporaryDirectory() as folder:
         python = create(Path(folder) / "venv")
-        install(python, [TORCH, "-e", ".[train,redis,dev]"], "resolving the newest releases")
+        install(python, [TORCH, "-e", ".[train,redis,text,dev]"], "resolving the newest releases")
         frozen = subprocess.run(
             [str(python), "-m", "pip", "freeze", "--all", "--exclude-editable", "--exclude", "pip"],
             capture_output=True,

@@ -32,7 +32,7 @@ from retrieval.query_tower import QueryTower
 from retrieval.snapshot import Snapshot
 from service.interest_labels import InterestLabels
 from service.overlay import NewVectors
-from service.parity import check_parity
+from service.parity import check_parity, check_texts
 from service.tokens import encode_leniently
 
 Floats = NDArray[np.float32]
@@ -140,6 +140,8 @@ class Bundle:
         bundle._check_graphs()
         bundle._check_index()
         check_parity(folder / artifacts.PARITY, bundle.graphs)
+        if bundle.query_tower is not None and (encoder := bundle.query_tower.encoder) is not None:
+            check_texts(folder / artifacts.PARITY, encoder)
         return bundle
 
     @property

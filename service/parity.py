@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts import BundleError
+from models.artifacts import TEXT_MODEL, BundleError
 from models.graph import Graph
+from retrieval.text_encoder import TextEncoder
 
 RTOL = 1e-3
 ATOL = 1e-4
+LEAST_COSINE = 0.99
+"""Of a text model, which may be quantised: those compute a little differently on each kind of CPU."""
 
 
 def check_parity(path: Path, graphs: Mapping[str, Graph]) -> None:
@@ -32,6 +35,29 @@ def check_parity(path: Path, graphs: Mapping[str, Graph]) -> None:
         answers = _run(path, name, graph, {key: recorded[f"{name}/{key}"] for key in graph.inputs})
         for key, answer in answers.items():
             _compare(path, f"{name}/{key}", answer, recorded[f"{name}/{key}"])
+
+
+def check_texts(path: Path, encoder: TextEncoder) -> None:
+    """Encode the recorded texts and compare directions: another tokenizer would say something else.
+
+    Raises:
+        BundleError: nothing is recorded, or a vector's cosine with the recorded one is below `LEAST_COSINE`.
+    """
+    recorded = _read(path)
+    try:
+        texts, expected = (recorded[f"{TEXT_MODEL}/{part}"] for part in ("texts", "vectors"))
+    except KeyError as error:
+        raise BundleError(f"{path}: no recorded {error}") from error
+    found = encoder.encode(texts.tolist())
+    if found.shape != expected.shape:
+        raise BundleError(f"{path}: {TEXT_MODEL} is {list(found.shape)}, recorded {list(expected.shape)}")
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    cosines = (found * expected).sum(axis=1) / np.maximum(lengths, 1e-12)
+    if (worst := float(cosines.min(initial=1.0))) < LEAST_COSINE:
+        raise BundleError(
+            f"{path}: {TEXT_MODEL} reads a text otherwise than was recorded, cosine {worst:.3g}; is the "
+            "package tokenizers of the version that trained?"
+        )
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models import artifacts
 from models.artifacts import Manifest, StringColumn, atomic_folder, list_files, write_bytes, write_manifest
-from models.export.graphs import export_graphs, export_query
+from models.export.graphs import TEXTS, export_graphs, export_query
 from models.export.interest_labels import write_interest_labels
 from models.export.translate import Exported
 from models.graph import Graph
@@ -57,12 +57,15 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
     target = bundles / version
     with atomic_folder(target) as folder:
         for path in sorted(run.folder.iterdir()):
-            if path.suffix != ".safetensors" and path.name != RUN:
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name)
+            elif path.suffix != ".safetensors" and path.name != RUN:
                 shutil.copyfile(path, folder / path.name)
         card.write(folder)
         for graph in graphs:
             write_bytes(folder / f"{graph.name}.onnx", graph.onnx)
-        np.savez(folder / artifacts.PARITY, allow_pickle=False, **recorded(graphs))
+        probes = {} if run.query is None else run.query.probes(TEXTS)
+        np.savez(folder / artifacts.PARITY, allow_pickle=False, **recorded(graphs), **probes)
         records = StringColumn.open(folder, artifacts.ITEM_RECORDS).tolist()
         items = [json.loads(record) for record in records]
         write_interest_labels(folder, items, run.schema)

@@ -15,9 +15,8 @@ from models.export.samples import sample_candidates, sample_history, sample_quer
 from models.export.translate import Axes, Blueprint, Exported, translate
 from models.networks.item_tower import ItemTower
 from models.schema import Schema
-from models.text import encode_texts
 from models.training.networks import Networks
-from models.training.query import QueryModel
+from models.training.query_model import HashedQuery, QueryModel
 
 HISTORY = ("events", "kind", "gap", "age", "recent", "mask", "profile")
 USERS, STEPS, CANDIDATES, ITEMS = 3, 7, 11, 3
@@ -45,12 +44,12 @@ def export_graphs(networks: Networks, schema: Schema, seed: int) -> list[Exporte
 
 def export_query(query: QueryModel) -> Exported:
     """Export the query tower; the recorded inputs are texts of several scripts, one of them empty."""
-    tower = query.tower
     batch = torch.export.Dim("batch", max=1 << 16)
-    words, grams = encode_texts(TEXTS, tower.words.num_embeddings - 1)
-    inputs = {"words": words, "grams": grams}
+    # All tokens of the texts, whether or not training has met them.
+    whole = HashedQuery(query.tower, np.ones_like(query.known)) if isinstance(query, HashedQuery) else query
+    inputs = whole.inputs(TEXTS)
     axes: Axes = {name: {0: batch} for name in inputs}
-    return translate(Blueprint(Path(artifacts.QUERY_TOWER).stem, tower, inputs, axes, ("query",)))
+    return translate(Blueprint(Path(artifacts.QUERY_TOWER).stem, query.tower, inputs, axes, ("query",)))
 
 
 def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) -> list[Blueprint]:

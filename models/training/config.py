@@ -191,6 +191,11 @@ class RankerConfig(_Section):
 class QueryConfig(_Section):
     """The query tower: what the dense half of search asks its index with."""
 
+    text_model: str | None = Field(
+        None,
+        description="folder of a sentence-transformers model in ONNX, whose vectors are read instead of "
+        "hashed words ([search](search.md)); seen from the folder of this file",
+    )
     buckets: int = Field(1 << 14, ge=1, description="hashed words, and as many hashed n-grams")
     hidden: int = Field(128, ge=1, description="width of the layer between words and query")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the values dropped in training")
@@ -230,6 +235,12 @@ class RetrievalConfig(_Section):
     )
     snapshot_users: int = Field(20_000, ge=1, description="users whose mixtures smooth those of others")
     snapshot_clusters: int = Field(8, ge=1, description="clusters kept per user of the snapshot")
+
+    def seen_from(self, folder: Path) -> QueryConfig:
+        """The same with a relative folder of the text model made relative to the working folder."""
+        if self.text_model is None:
+            return self
+        return self.model_copy(update={"text_model": str(folder / self.text_model)})
 
 
 class ComplementConfig(_Section):
@@ -284,6 +295,7 @@ def load_config(path: Path | None) -> TrainConfig:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         config = TrainConfig.model_validate(raw)
+        config = config.model_copy(update={"query": config.query.seen_from(path.parent)})
         config.base_plan()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None

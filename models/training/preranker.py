@@ -45,7 +45,7 @@ class PreRankerModel:
             table = self.items.eval().all()
             parts = [
                 encode_interests(self.users, table, batch.at(torch.arange(block.start, block.stop)))
-                for block in in_blocks(len(batch), BLOCK)
+                for block in list(in_blocks(len(batch), BLOCK)) or [slice(0, 0)]
             ]
         return torch.cat(parts).numpy()
 

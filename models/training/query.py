@@ -5,29 +5,26 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models import artifacts
 from models.data.columns import Dataset, Queries
 from models.data.splits import Split
-from models.networks.query_tower import QueryTower
 from models.schema import FieldKind
 from models.text import encode_texts, hashed
 from models.training.batches import Schedule, fit
 from models.training.config import QueryConfig
 from models.training.losses import retrieval_loss
+from models.training.query_model import EncodedQuery, HashedQuery, QueryModel, untrained
+from retrieval.text_encoder import TextEncoder
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
 
-NAME = Path(artifacts.QUERY_TOWER).stem
 _NO_ATTRIBUTE = (FieldKind.TEXT, FieldKind.NUMBER)
 
 
@@ -44,44 +41,6 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.texts)
-
-
-@dataclass(frozen=True)
-class QueryModel:
-    """A trained query tower, and which of its tokens training has seen."""
-
-    tower: QueryTower
-    known: NDArray[np.bool_]
-    """[2, buckets + 1]: words, grams."""
-
-    def vectors(self, texts: Sequence[str]) -> Floats:
-        """Query vectors [n, d + 1], of the tokens that are known."""
-        tokens = encode_texts(texts, self.known.shape[1] - 1)
-        words, grams = (
-            torch.from_numpy(np.where(known[each], each, 0))
-            for known, each in zip(self.known, tokens, strict=True)
-        )
-        with torch.no_grad():
-            found: Floats = self.tower.eval()(words, grams).numpy()
-        return found
-
-    def save(self, folder: Path) -> None:
-        """Write the network and what it has met."""
-        save_file(self.tower.state_dict(), folder / f"{NAME}.safetensors")
-        np.save(folder / artifacts.QUERY_TOKENS, self.known)
-
-    @classmethod
-    def load(cls, folder: Path, config: QueryConfig, dim: int) -> QueryModel | None:
-        """What `save` wrote; None where the run is of a time when there was no query tower.
-
-        Raises:
-            RuntimeError: the network has other tensors.
-        """
-        if not (folder / f"{NAME}.safetensors").exists():
-            return None
-        tower = _untrained(config, dim)
-        tower.load_state_dict(load_file(folder / f"{NAME}.safetensors"))
-        return cls(tower.eval(), np.load(folder / artifacts.QUERY_TOKENS))
 
 
 def usable(dataset: Dataset, split: Split, protocol: str) -> Queries | None:
@@ -127,50 +86,81 @@ def pairs_of(dataset: Dataset, queries: Queries | None) -> Pairs:
 
 
 def train_query(
-    dataset: Dataset, queries: Queries | None, vectors: Floats, config: QueryConfig, seed: int
+    dataset: Dataset,
+    queries: Queries | None,
+    vectors: Floats,
+    config: QueryConfig,
+    seed: int,
+    encoder: TextEncoder | None = None,
 ) -> QueryModel:
     """Train on the data set's texts and `queries`; item `vectors` [m, d + 1] stay as they are.
 
-    An epoch draws its pairs by sort: every query `query_share` of the time, else titles and attribute values
-    half and half, so that a genre with thousands of items does not drown the titles.
+    With an `encoder` the tower reads its vectors instead of hashed words. An epoch draws its pairs by sort:
+    every query `query_share` of the time, else titles and attribute values half and half, so that a genre
+    with thousands of items does not drown the titles.
     """
     torch.manual_seed(seed)
     pairs = pairs_of(dataset, queries)
-    tower = _untrained(config, vectors.shape[1] - 1)
-    known = np.zeros((2, config.buckets + 1), bool)
+    model = untrained(config, vectors.shape[1] - 1, encoder)
     if not len(pairs):
-        return QueryModel(tower.eval(), known)
+        model.tower.eval()
+        return model
     table = torch.from_numpy(np.array(vectors, np.float32))
     targets = torch.from_numpy(pairs.items.astype(np.int64))
     loss_of = retrieval_loss(
         config.loss, torch.bincount(targets, minlength=len(table)).float(), config.negatives
     )
     random = np.random.default_rng(seed)
-    words, grams = encode_texts(pairs.texts, config.buckets)
-    for row, tokens in enumerate((words, grams)):
-        known[row, np.unique(tokens)] = True
-    known[:, 0] = False
+    if isinstance(model, HashedQuery):
+        asked = _hashes_asked(model, pairs, config, random)
+    else:
+        asked = _texts_asked(model, pairs)
     draw = _Draw(pairs, config, random)
 
     def loss(index: Tensor) -> Tensor:
-        tower.train()
-        rows = index.numpy()
-        word_rows, gram_rows = _disturbed(pairs.texts, words, grams, rows, config, random)
-        asked = tower(torch.from_numpy(word_rows), torch.from_numpy(gram_rows))
-        return loss_of(asked, table, targets[index])
+        model.tower.train()
+        return loss_of(asked(index), table, targets[index])
 
     fit(
         "query tower",
-        list(tower.parameters()),
+        list(model.tower.parameters()),
         Schedule(config.epochs, config.learning_rate, config.weight_decay),
         draw,
         loss,
     )
-    return QueryModel(tower.eval(), known)
+    model.tower.eval()
+    return model
 
 
-def _untrained(config: QueryConfig, dim: int) -> QueryTower:
-    return QueryTower(config.buckets, dim, config.hidden, config.dropout, config.temperature)
+def _hashes_asked(
+    model: HashedQuery, pairs: Pairs, config: QueryConfig, random: np.random.Generator
+) -> Callable[[Tensor], Tensor]:
+    """Queries [B, d + 1] of the pairs at B places, words hidden and misspelt; what is met becomes known."""
+    words, grams = encode_texts(pairs.texts, config.buckets)
+    for known, tokens in zip(model.known, (words, grams), strict=True):
+        known[np.unique(tokens)] = True
+        known[0] = False
+
+    def asked(index: Tensor) -> Tensor:
+        rows = _disturbed(pairs.texts, words, grams, index.numpy(), config, random)
+        found: Tensor = model.tower(*map(torch.from_numpy, rows))
+        return found
+
+    return asked
+
+
+def _texts_asked(model: EncodedQuery, pairs: Pairs) -> Callable[[Tensor], Tensor]:
+    """Queries [B, d + 1] of the pairs at B places; a text's vector never changes, so it is made once."""
+    texts, place = np.unique(np.array(pairs.texts, object), return_inverse=True)
+    found = torch.from_numpy(model.encoder.encode(texts.tolist()))
+    places = torch.from_numpy(place)
+    model.tower.mean.copy_(found.mean(0))
+
+    def asked(index: Tensor) -> Tensor:
+        rows: Tensor = model.tower(found[places[index]])
+        return rows
+
+    return asked
 
 
 class _Draw:

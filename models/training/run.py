@@ -85,6 +85,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         ValueError: the data set is too small for the protocol.
     """
     check_names(config)
+    encoder = text_model(config.query, config.threads)
     deterministic(config.threads, config.seed)
     seconds: dict[str, float] = {}
     split, early, late = cut(dataset, config.split)
@@ -100,7 +101,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     plan = sized(config, dataset.items)
     with timed(seconds, "query"):
         asked = usable(dataset, split, config.split.protocol)
-        query = train_query(dataset, asked, towers.item_vectors(), config.query, config.seed)
+        query = train_query(dataset, asked, towers.item_vectors(), config.query, config.seed, encoder)
     with timed(seconds, "retrieval"):
         space = Space.of(
             towers.item_vectors(), config.retrieval, config.seed, config.threads, dataset.item_ids

@@ -20,7 +20,7 @@ from models.data.columns import Dataset
 from models.schema import Schema
 from models.training.config import TrainConfig
 from models.training.networks import Networks
-from models.training.query import QueryModel
+from models.training.query_model import QueryModel
 from models.training.run import Trained
 from retrieval.index import IndexSettings
 from retrieval.index_card import IndexCard, Recall, measured
@@ -99,6 +99,8 @@ def read_run(folder: Path) -> Run:
         tokens = np.load(folder / artifacts.ITEM_TOKENS)
         networks = Networks.build(config, schema, tokens).load(folder)
         query = QueryModel.load(folder, config.query, networks.items.dim)
+    except artifacts.BundleError as error:
+        raise RunError(str(error)) from error
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"{folder}: not a finished training run of this version: {reason}") from error

@@ -170,8 +170,9 @@ def with_queries(
     bundle: Bundle, dataset: Dataset, queries: Queries, config: QueryConfig, seed: int
 ) -> Bundle:
     """The bundle with a query tower of these queries, exported as any."""
-    model = train_query(dataset, queries, np.asarray(bundle.item_vectors), config, seed)
-    return replace(bundle, query_tower=QueryTower(Graph.open(export_query(model).onnx), model.known))
+    encoder = None if bundle.query_tower is None else bundle.query_tower.encoder
+    model = train_query(dataset, queries, np.asarray(bundle.item_vectors), config, seed, encoder)
+    return replace(bundle, query_tower=QueryTower(Graph.open(export_query(model).onnx), model.reader))
 
 
 def asks(dataset: Dataset, queries: Queries) -> list[Ask]:

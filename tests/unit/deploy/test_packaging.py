@@ -112,6 +112,7 @@ def test_every_import_is_of_a_declared_package():
         for one in (
             *PROJECT["project"]["dependencies"],
             *PROJECT["project"]["optional-dependencies"]["train"],
+            *PROJECT["project"]["optional-dependencies"]["text"],
         )
     }
     owners = importlib.metadata.packages_distributions()

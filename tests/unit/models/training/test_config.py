@@ -83,6 +83,12 @@ def test_what_cannot_be_is_refused_by_its_key(tmp_path, text, said):
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_a_text_model_lies_beside_the_file_that_names_it(tmp_path):
+    config = load_config(written(tmp_path, '[query]\ntext_model = "models/tiny"'))
+    assert config.query.text_model == str(tmp_path / "models" / "tiny")
+    assert load_config(written(tmp_path, '[query]\ntext_model = "/m"')).query.text_model == "/m"
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: no such file"):
         load_config(tmp_path / "none.toml")

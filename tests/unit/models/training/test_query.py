@@ -13,7 +13,8 @@ from models.export.bundle import check_parity
 from models.export.graphs import export_query
 from models.graph import Graph
 from models.training.config import QueryConfig
-from models.training.query import QueryModel, misspelt, pairs_of, train_query, usable
+from models.training.query import misspelt, pairs_of, train_query, usable
+from models.training.query_model import QueryModel
 from retrieval.query_tower import QueryTower
 from tests.unit.models.data.tiny import events_dataset, tiny_dataset
 
@@ -122,7 +123,7 @@ def test_serving_computes_what_training_did(trained) -> None:
     model = trained[0]
     graph = export_query(model)
     check_parity(graph)
-    served = QueryTower(Graph.open(graph.onnx), model.known)
+    served = QueryTower(Graph.open(graph.onnx), model.reader)
     for text in ("horror", "laughter 8 saddle", "spooky vampre"):
         found = served.vector(text)
         assert found is not None
