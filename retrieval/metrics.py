@@ -80,13 +80,29 @@ def coverage(ranked: Rows, items: int) -> float:
     return len(np.unique(ranked[ranked >= 0])) / items
 
 
-def gini(ranked: Rows, items: int) -> float:
-    """Inequality of how often items are listed: 0 = all equally, towards 1 = one item takes all."""
-    counts = np.sort(np.bincount(ranked[ranked >= 0], minlength=items)).astype(np.float64)
-    total = counts.sum()
-    if total == 0:
-        return 0.0
-    return float(2 * np.sum(np.arange(1, items + 1) * counts) / (items * total) - (items + 1) / items)
+def novelty(ranked: Rows, counts: Values) -> Floats:
+    """Mean self-information of a list's items in bits, [B]; NaN for an empty list. `counts` [m] are events.
+
+    -log2 of an item's share of all events, each item counted once more than it was met (Zhou et al. 2010; the
+    one more is our choice, for items that nobody met).
+    """
+    bits = -np.log2((counts + 1.0) / (counts.sum(dtype=np.float64) + len(counts)))
+    mask = ranked >= 0
+    size = mask.sum(axis=1)
+    total = np.where(mask, bits[np.where(mask, ranked, 0)], 0.0).sum(axis=1)
+    mean: Floats = np.divide(total, size, out=np.full(len(ranked), np.nan), where=size > 0)
+    return mean
+
+
+def serendipity(ranked: Rows, expected: Rows, relevant: Rows) -> Floats:
+    """Share of a user's relevant items that a list holds and the list `expected` [B, j] does not, [B].
+
+    After Ge et al. 2010: what is useful, and not what a primitive method would have shown, too.
+    """
+    found = hits(ranked, relevant)
+    primitive = (ranked[:, :, None] == expected[:, None, :]).any(axis=2)
+    share: Floats = (found & ~primitive).sum(axis=1) / _relevant_count(relevant)
+    return share
 
 
 def mean_pairwise_distance(ranked: Rows, vectors: NDArray[np.floating[Any]]) -> Floats:

@@ -37,8 +37,8 @@ def fit_posterior(
     rows = np.concatenate([pool.rows[: len(each)] for pool, each in zip(pools, logits, strict=True)])
     cell = placements[request].astype(np.int64) * popularity.shape[1] + rows
     met, number = np.unique(cell, return_inverse=True)
-    clicks = np.bincount(number, weights=labels)
-    predicted = np.bincount(number, weights=calibrator(values))
+    clicks = np.bincount(number, weights=labels).astype(np.float64)
+    predicted = np.bincount(number, weights=calibrator(values)).astype(np.float64)
     return fit_counts(clicks, predicted, popularity.ravel()[met].astype(np.float64))
 
 

@@ -52,6 +52,9 @@ def main(argv: list[str]) -> int:
         help="study: validate = train on the training events, keep the epoch that validation likes best; "
         "refit = then train once more on training and validation events; final = only that last training",
     )
+    parser.add_argument(
+        "--bandit", type=Path, help="study off-policy: the Open Bandit logs, a folder or the wheel obp 0.4.1"
+    )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument(
         "--baselines", default=",".join(DEFAULT_BASELINES), help="names, by commas; '' = none"
@@ -74,6 +77,8 @@ def main(argv: list[str]) -> int:
         if getattr(arguments, option):
             kind = "study" if arguments.bundle else "bundle"
             parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
+    if arguments.bandit and arguments.study != "off-policy":
+        parser.error("--bandit goes with --study off-policy")
     try:
         if arguments.study:
             return study(arguments)
@@ -108,7 +113,8 @@ def study(arguments: argparse.Namespace) -> int:
     seeds = _seeds(arguments.seeds)
     config = load_config(arguments.config)
     check_names(config)
-    found = chosen.run(load_dataset(arguments.dataset), config, seeds, fit=arguments.fit)
+    more = {"bandit": arguments.bandit} if arguments.bandit else {}
+    found = chosen.run(load_dataset(arguments.dataset), config, seeds, fit=arguments.fit, **more)
     # What took hours is told before anything can go wrong with a file.
     print(chosen.tell(found))
     if arguments.json:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.studies import cold, hcn, knn_embed, sources, towers
-from service.replay import relation_study, search_study
+from service.replay import off_policy_study, relation_study, search_study
 from service.replay.hcn_tables import tell_hcn
 from service.replay.relation_tables import tell_relations
 from service.replay.source_tables import tell_sources
@@ -28,6 +28,7 @@ STUDIES: Mapping[str, Study] = {
     "hcn": Study(hcn.study, tell_hcn),
     "knn-embed": Study(knn_embed.study, tell_knn_embed),
     "search": Study(search_study.study, search_study.tell),
+    "off-policy": Study(off_policy_study.study, off_policy_study.tell),
     "sources": Study(sources.study, tell_sources),
     "relations": Study(relation_study.study, tell_relations),
 }

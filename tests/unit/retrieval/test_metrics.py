@@ -50,11 +50,23 @@ def test_mean_comes_with_its_standard_error():
     assert error == pytest.approx(np.std([0, 1, 0, 1], ddof=1) / 2)
 
 
-def test_coverage_and_inequality_of_what_is_listed():
+def test_coverage_of_what_is_listed():
     assert metrics.coverage(RANKED, 16) == 8 / 16
-    assert metrics.gini(np.array([[0, 1, 2, 3]]), 4) == pytest.approx(0)
-    assert metrics.gini(np.zeros((1, 100), int), 1000) == pytest.approx(0.999)
-    assert metrics.gini(np.array([[-1]]), 5) == 0.0
+
+
+def test_novelty_is_the_information_of_rare_items():
+    counts = np.array([6, 2, 0, 0])
+    ranked = np.array([[0, -1], [0, 2], [-1, -1]])
+    np.testing.assert_allclose(
+        metrics.novelty(ranked, counts), [np.log2(12 / 7), (np.log2(12 / 7) + np.log2(12)) / 2, np.nan]
+    )
+
+
+def test_serendipity_counts_hits_that_a_primitive_list_lacks():
+    ranked = np.array([[0, 1, 2], [0, 1, 2]])
+    expected = np.array([[1, 5, 6], [1, 5, 6]])
+    relevant = np.array([[0, 1, 9, -1], [1, -1, -1, -1]])
+    assert metrics.serendipity(ranked, expected, relevant).tolist() == [1 / 3, 0.0]
 
 
 def test_distance_is_the_mean_over_pairs():
