@@ -15,6 +15,7 @@ from service.admission import Admission, Door
 from service.api import (
     advertisers,
     events,
+    explain,
     interests,
     items,
     operations,
@@ -67,7 +68,7 @@ def create_app(
     )
     # A user's interests come before users, whose ids may hold slashes.
     lists = (recommend, search, similar)
-    for resource in (*lists, events, items, interests, users, advertisers, operations):
+    for resource in (*lists, events, items, interests, users, advertisers, explain, operations):
         app.include_router(resource.router)
     install_errors(app)
     # The last one added is the outermost.

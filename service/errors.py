@@ -21,10 +21,10 @@ class CallerError(CascadaError):
 
 
 class NotFound(CascadaError):
-    """The caller named a thing that is not here: `kind` is "item", "user" or "bundle"."""
+    """The caller named a thing that is not here, such as an "item" or a "user"; `hint` may say why."""
 
-    def __init__(self, kind: str, identifier: str) -> None:
-        super().__init__(f"there is no {kind} {identifier!r}")
+    def __init__(self, kind: str, identifier: str, hint: str = "") -> None:
+        super().__init__(f"there is no {kind} {identifier!r}" + (f": {hint}" if hint else ""))
         self.kind = kind
         self.identifier = identifier
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from service.auction.market import Market
 from service.background import Background
 from service.effects import SideEffects
+from service.explain.explainer import Explainer, Kept
 from service.explain.journal import Journal
 from service.features.embedded import EmbeddedRedis
 from service.features.keys import Keys
@@ -32,6 +33,7 @@ class Parts:
     store: RedisStore
     effects: SideEffects[Impression]
     traces: Journal
+    explainer: Explainer
     sampler: IndexSampler
     market: Market
     recommender: Recommender
@@ -53,6 +55,10 @@ class Parts:
         sampler = IndexSampler(metrics, settings.index_recall_share)
         market = Market.of(settings, metrics, url)
         recommender = Recommender(store, effects, metrics, sampler, traces, market.auctioneer)
+        kept = Kept(settings.trace_share, settings.trace_limit, settings.trace_hours)
+        explainer = Explainer(
+            store.traces.find, traces, lambda: recommender.engine, kept, settings.counterfactual_seconds
+        )
         follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)
         upkeep = Upkeep(recommender, follower.lock, settings.follow_interval_ms / 1000)
         trends = Trends()
@@ -66,6 +72,7 @@ class Parts:
             store=store,
             effects=effects,
             traces=traces,
+            explainer=explainer,
             sampler=sampler,
             market=market,
             recommender=recommender,

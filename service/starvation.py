@@ -29,7 +29,7 @@ def starvation(
     """
     if query.offset or len(outcome.rows) >= query.count:
         return None
-    masks = dict(_masks(request, query, catalogue))
+    masks = dict(rule_masks(request, query, catalogue))
     listed = catalogue.available.copy()
     if query.anchor is not None:
         listed[query.anchor] = False
@@ -52,7 +52,7 @@ def starvation(
     }
 
 
-def _masks(request: Request, query: Query, catalogue: Catalogue) -> Iterator[tuple[str, Mask]]:
+def rule_masks(request: Request, query: Query, catalogue: Catalogue) -> Iterator[tuple[str, Mask]]:
     """A mask over all item rows [M] per rule, and per part of a filter whose parts all have to hold."""
     yield from _filter(request.filter, "filter", catalogue)
     yield from _filter(request.placement_filter, f"placements.{request.placement}.filter", catalogue)

@@ -1,4 +1,4 @@
-"""The bodies of explanations: inside of lists, and of `GET /v1/explain`."""
+"""Why an item is in a list, as the list itself says it."""
 
 from __future__ import annotations
 

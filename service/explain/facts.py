@@ -62,8 +62,7 @@ class Facts:
         return {
             name: number(column[at])
             for name, column in self.funnel.columns.items()
-            if name not in proposed and name not in _NOT_SCORES and column.dtype.kind == "f"
-            if not math.isnan(column[at])
+            if name not in proposed and name not in _NOT_SCORES and not _is_absent(column[at])
         }
 
     @cached_property
@@ -103,6 +102,11 @@ def explain_answer(recording: Recording) -> tuple[list[dict[str, Any]], dict[str
         if found is not None:
             one |= weights_fields(found)
     return explained, {}
+
+
+def _is_absent(value: Any) -> bool:
+    """NaN or a negative integer: no stage said anything."""
+    return bool(np.isnan(value)) if value.dtype.kind == "f" else bool(value < 0)
 
 
 def number(value: Any) -> float | None:

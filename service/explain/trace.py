@@ -32,14 +32,15 @@ class AnswerTrace:
 
     `item_ids` [N] belong to the candidates of `funnel`. `record` is the user's as it was read (None = nobody
     asked the store, or it did not answer) and `trend` what was trending then: with the request, the moment
-    and the quality it is all that the cascade reads besides bundle and catalogue. `degraded` are the stages
-    whose fallback was taken.
+    and the quality it is all that the cascade reads besides bundle and catalogue. `offset` counts the items
+    of earlier pages, `degraded` are the stages whose fallback was taken.
     """
 
     request_id: str
     bundle_version: str
     now_ms: int
     quality: float
+    offset: int
     request: Request
     record: UserRecord | None
     trend: Trend
@@ -88,6 +89,7 @@ class Recording:
             bundle_version=engine.bundle.version,
             now_ms=query.now_ms,
             quality=query.quality,
+            offset=query.offset,
             request=self.request,
             record=self.record,
             trend=self.trend,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 import orjson
@@ -15,9 +14,10 @@ from service.cascade.observe import NullObserver
 from service.cascade.query import Cap, ItemId, Kind, Own, Request, SessionEvent, UserId
 from service.engine import Engine
 from service.explain.codec import VERSION, CorruptTrace, pack_trace, unpack_trace
-from service.explain.trace import AnswerTrace, Recording, trend_of
+from service.explain.trace import AnswerTrace
 from service.features.store import Preference, PreferenceKind, Trend, UserRecord
 from service.trends import Trends
+from tests.support import traces
 from tests.support.tiny_bundle import write_tiny_bundle
 from tests.support.tiny_world import NOW_MS
 
@@ -29,6 +29,7 @@ RECORD = UserRecord(
     known=True,
     preferences=(Preference("3", PreferenceKind.PIN, NOW_MS - 500, (ItemId("item-1"),)),),
 )
+MOMENT = Moment("r/1", NOW_MS, quality=0.75)
 REQUESTS = {
     "recommend": Request(
         user_id=UserId("ann"),
@@ -56,10 +57,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 def trace_of(engine: Engine, request: Request, record: UserRecord | None = RECORD) -> AnswerTrace:
-    batches: dict[str, Any] = {}
-    query = engine.hydrate(request, record, Moment("r/1", NOW_MS, quality=0.75))
-    outcome = engine.run(query, batches.__setitem__)
-    return Recording(engine, request, record, query, outcome, batches, trend_of(engine, query)).trace()
+    return traces.trace_of(engine, request, record, MOMENT)
 
 
 def as_json(one: Request | UserRecord) -> bytes:
@@ -96,7 +94,7 @@ def test_what_nobody_fetched_stays_nothing(engine: Engine) -> None:
 
 def test_every_candidate_has_one_end_and_the_answer_is_in_order(engine: Engine) -> None:
     request = REQUESTS["recommend"]
-    query = engine.hydrate(request, RECORD, Moment("r/1", NOW_MS, quality=0.75))
+    query = engine.hydrate(request, RECORD, MOMENT)
     trace = trace_of(engine, request)
 
     assert (trace.funnel.end >= 0).all()
