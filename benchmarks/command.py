@@ -11,7 +11,17 @@ from benchmarks.machine import one_thread
 FOLDER = Path(".bench")
 LEAST = 1000
 SIZES = (10_000, 100_000, 1_000_000)
-NAMES = ("prepare", "kernel", "growth", "memory", "search", "freshness", "recall-only", "preranking")
+NAMES = (
+    "prepare",
+    "kernel",
+    "growth",
+    "memory",
+    "search",
+    "freshness",
+    "recall-only",
+    "preranking",
+    "cascade",
+)
 """Of `all`, too, in this order."""
 
 
@@ -61,6 +71,10 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
         from benchmarks.preranking import preranking
 
         report = preranking(sizes, command)
+    elif name == "cascade":
+        from benchmarks.cascade import cascade
+
+        report = cascade(root, sizes[-1], command, arguments.seconds)
     elif name == "freshness":
         from benchmarks.freshness import freshness
 
@@ -82,6 +96,7 @@ _DEFAULT_SIZES = {
     "freshness": SIZES[1:2],
     "recall-only": SIZES[1:2],
     "preranking": SIZES[1:2],
+    "cascade": SIZES,
 }
 
 

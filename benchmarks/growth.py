@@ -78,7 +78,7 @@ def _subjects(scale: Scale) -> Iterator[Subject]:
     """One per kind, with the same catalogue and the same requests."""
     engine = Engine.build(Bundle.open(scale.bundle, verify=False), NullObserver())
     users = np.linspace(0, scale.world.users - 1, REQUESTS).astype(int).tolist()
-    asked = [_asked(scale.world, user) for user in users]
+    asked = [asked_of(scale.world, user) for user in users]
     for kind in KINDS:
         index, card, _ = scale.index(kind)
         bundle = replace(engine.bundle, index=index)
@@ -87,7 +87,8 @@ def _subjects(scale: Scale) -> Iterator[Subject]:
         yield Subject(scale.items, own, words(card.settings), card.recall.measured, asked)
 
 
-def _asked(world: World, user: int) -> Asked:
+def asked_of(world: World, user: int) -> Asked:
+    """A request of a user, with his record and its moment."""
     part = world.events_of(user)
     rows, times = world.items[part].tolist(), world.times_ms[part].tolist()
     record = UserRecord({}, [ItemId(item_id(row)) for row in rows], [KIND] * len(rows), times, True)

@@ -31,10 +31,14 @@ def write_histories(world: World, client: redis.Redis) -> None:
         pipeline.execute()
 
 
-def write_bodies(world: World, count: int, folder: Path, seed: int = 11) -> tuple[Path, Path]:
+def write_bodies(
+    world: World, count: int, folder: Path, seed: int = 11, *, count_of_items: int = 10
+) -> tuple[Path, Path]:
     """Files with one request body per line, ours and the rival's: the same users in the same random order."""
     users = np.random.default_rng(seed).integers(0, world.users, count).tolist()
     ours, rival = folder / "ours.jsonl", folder / "rival.jsonl"
-    ours.write_bytes(b"\n".join(orjson.dumps({"user_id": user_id(user), "count": 10}) for user in users))
+    ours.write_bytes(
+        b"\n".join(orjson.dumps({"user_id": user_id(user), "count": count_of_items}) for user in users)
+    )
     rival.write_bytes(b"\n".join(orjson.dumps({"user": str(user), "n_rec": 10}) for user in users))
     return ours, rival

@@ -62,6 +62,8 @@ def our_worker(
         "CASCADA_REDIS_URL": f"redis://127.0.0.1:{redis_port}",
         "CASCADA_ACCESS_LOG": "false",
         "CASCADA_WORKERS": "1",
+        # A closed loop with many connections would be refused what it asks too much.
+        "CASCADA_LATENCY_TARGET_MS": "60000",
         # A saturated worker looks at its answers late; with the usual 50 ms it would go without the user.
         "CASCADA_REDIS_READ_TIMEOUT_MS": "5000",
         "CASCADA_DEADLINE_MS": "60000",
@@ -69,6 +71,16 @@ def our_worker(
     }
     command = pinned(core, [sys.executable, "-m", "service.command", "serve"])
     with _running(command, port, log, environment, _ready) as server:
+        yield server
+
+
+@contextmanager
+def empty_worker(core: int, log: Path) -> Iterator[Server]:
+    """The service of `benchmarks.empty`, under the same server as ours."""
+    port = _free_port()
+    options = ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
+    command = pinned(core, [sys.executable, "-m", "uvicorn", "benchmarks.empty:app", *options])
+    with _running(command, port, log, {}, _ready) as server:
         yield server
 
 
