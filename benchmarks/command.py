@@ -20,6 +20,7 @@ NAMES = (
     "freshness",
     "recall-only",
     "preranking",
+    "ranking",
     "cascade",
 )
 """Of `all`, too, in this order."""
@@ -67,6 +68,10 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
         from benchmarks.search import search
 
         report = search(root, sizes[-1], command)
+    elif name == "ranking":
+        from benchmarks.ranking import ranking
+
+        report = ranking(command)
     elif name == "preranking":
         from benchmarks.preranking import preranking
 
@@ -96,6 +101,7 @@ _DEFAULT_SIZES = {
     "freshness": SIZES[1:2],
     "recall-only": SIZES[1:2],
     "preranking": SIZES[1:2],
+    "ranking": SIZES[1:2],
     "cascade": SIZES,
 }
 

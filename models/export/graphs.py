@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import artifacts
-from models.export.ranker_graphs import EXPLAINED, ExplainGraph, RankerGraph
+from models.export.ranker_graphs import EXPLAINED, ExplainGraph, serving_form
 from models.export.samples import sample_candidates, sample_history, sample_query, sample_tokens
 from models.export.translate import Axes, Blueprint, Exported, translate
+from models.networks.aw_moe import AwMoe
 from models.networks.item_tower import ItemTower
 from models.schema import Schema
 from models.training.networks import Networks
@@ -25,15 +26,17 @@ TEXTS = ("the matrix", "Amélie", "東京物語 1953", "")
 
 
 class ItemTowersGraph(nn.Module):
-    """`item`, `prerank` and `rank` vectors [n, d + 1] of items known by content alone."""
+    """Rows of the three tables for items known by content alone: `item` and `prerank` [n, d + 1], `rank`
+    [n, d]."""
 
-    def __init__(self, item: ItemTower, prerank: ItemTower, rank: ItemTower) -> None:
+    def __init__(self, item: ItemTower, prerank: ItemTower, rank: ItemTower, ranker: AwMoe) -> None:
         super().__init__()
         self.item, self.prerank, self.rank = item, prerank, rank
+        self.ranker = ranker
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encode."""
-        return self.item.new(tokens), self.prerank.new(tokens), self.rank.new(tokens)
+        return self.item.new(tokens), self.prerank.new(tokens), self.ranker.items(self.rank.new(tokens))
 
 
 def export_graphs(networks: Networks, schema: Schema, seed: int) -> list[Exported]:
@@ -55,7 +58,7 @@ def export_query(query: QueryModel) -> Exported:
 def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) -> list[Blueprint]:
     """What is exported, with the inputs that are recorded."""
     steps = min(STEPS, schema.history_length)
-    item, prerank, rank = networks.items.dim, networks.prerank_items.dim, networks.rank_items.dim
+    item, prerank, rank = networks.items.dim, networks.prerank_items.dim, networks.rank_items.dim - 1
     width = networks.ranker.query.in_features
     ranked = (
         sample_history(random, schema, rank, 1, steps)
@@ -77,13 +80,13 @@ def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) 
             _many_users(),
             ("interests",),
         ),
-        Blueprint(Path(artifacts.RANKER).stem, RankerGraph(networks.ranker), ranked, _one_user(), ("logit",)),
+        Blueprint(Path(artifacts.RANKER).stem, serving_form(networks.ranker), ranked, one_user(), ("logit",)),
         Blueprint(
-            Path(artifacts.RANKER_EXPLAIN).stem, ExplainGraph(networks.ranker), ranked, _one_user(), EXPLAINED
+            Path(artifacts.RANKER_EXPLAIN).stem, ExplainGraph(networks.ranker), ranked, one_user(), EXPLAINED
         ),
         Blueprint(
             Path(artifacts.ITEM_TOWERS).stem,
-            ItemTowersGraph(networks.items, networks.prerank_items, networks.rank_items),
+            ItemTowersGraph(networks.items, networks.prerank_items, networks.rank_items, networks.ranker),
             {"tokens": sample_tokens(random, schema.item_fields, ITEMS)},
             {"tokens": {0: torch.export.Dim("items", max=1 << 20)}},
             ("item", "prerank", "rank"),
@@ -96,7 +99,8 @@ def _many_users() -> Axes:
     return {name: {0: batch, 1: steps} for name in HISTORY} | {"profile": {0: batch}}
 
 
-def _one_user() -> Axes:
+def one_user() -> Axes:
+    """The axes of one request's inputs that vary: events and candidates."""
     steps, count = torch.export.Dim("steps", max=1 << 12), torch.export.Dim("count", max=1 << 16)
     axes = {name: {1: steps} for name in HISTORY} | {"profile": {}, "query": {}}
     return axes | {"candidates": {0: count}, "cross": {0: count}}

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from models.export.split_ranker import SplitRanker, splits
 from models.networks.aw_moe import AwMoe, Ranked
 
 EXPLAINED = ("logit", "experts", "attention", "gate")
 
 
+def serving_form(ranker: AwMoe) -> nn.Module:
+    """`logit` [N] of one user's candidates: the split form where there is one."""
+    return SplitRanker(ranker) if splits(ranker) else RankerGraph(ranker)
+
+
 class RankerGraph(nn.Module):
-    """`logit` [N] of one user's candidates."""
+    """`logit` [N] of one user's candidates, by the network as it was trained."""
 
     def __init__(self, ranker: AwMoe) -> None:
         super().__init__()
@@ -65,7 +71,7 @@ class ExplainGraph(nn.Module):
 
 
 def one_user(ranker: AwMoe, *inputs: Tensor) -> Ranked:
-    """A request's candidates [N, d + 1] and cross features [N, X], the last two inputs, as a batch of one."""
+    """A request's candidates [N, d] and cross features [N, X], the last two inputs, as a batch of one."""
     *shared, candidates, cross = inputs
     ranked: Ranked = ranker(*shared, candidates.unsqueeze(0), cross.unsqueeze(0))
     return ranked

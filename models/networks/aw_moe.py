@@ -137,8 +137,8 @@ class AwMoe(nn.Module):
             # One network of about as many weights as the experts have together.
             widen = max(round(experts**0.5), 1)
             experts, hidden = 1, (hidden[0] * widen, hidden[1] * widen)
-        self.event = EventInput(schema, dim + 1, dim, 2, dropout)
         self.target = nn.Linear(dim + 1, dim)
+        self.event = EventInput(schema, dim, dim, 2, dropout, scale=1.0)
         self.profile = Profile(schema, dim)
         self.query = nn.Linear(query, dim, bias=False)
         self.activation = Activation(dim, activation)
@@ -163,6 +163,12 @@ class AwMoe(nn.Module):
             self.linear.bias.zero_()
             self.blend.fill_(blend)
 
+    def items(self, vectors: Tensor) -> Tensor:
+        """What the ranker reads of items, from rows of its item tower: [m, d + 1] -> [m, d]."""
+        # Unit vectors have components of size d^-1/2: bring them to the scale of one.
+        projected: Tensor = self.target(vectors * self.target.out_features**0.5)
+        return projected
+
     def forward(
         self,
         events: Tensor,
@@ -175,18 +181,20 @@ class AwMoe(nn.Module):
         candidates: Tensor,
         cross: Tensor,
     ) -> Ranked:
-        """candidates [B, N, d + 1], cross [B, N, X], query [B, q] (0 = a recommendation) -> `Ranked`."""
+        """events [B, T, d] and candidates [B, N, d] as `items` gives them, cross [B, N, X], query [B, q].
+
+        A query of zeros is a recommendation.
+        """
         history = self.event(events, kind, gap, age) * mask.unsqueeze(-1)
-        target = self.target(candidates * self.event.scale)
         asked, words = self.asked(query)
         context = self.profile(profile) + words
-        reads, opens = self._weights(history, target, words, asked, mask)
+        reads, opens = self._weights(history, candidates, words, asked, mask)
         valid = mask.sum(1).clamp(min=1).sqrt()[:, None, None]
         pooled = reads @ history / valid  # B N d
-        gate = self._gate(opens, history, target, context, valid)  # B N K
+        gate = self._gate(opens, history, candidates, context, valid)  # B N K
         known = (cross - self.cross_mean) / self.cross_scale
-        wide = context.unsqueeze(1).expand_as(target)
-        x = torch.cat([pooled, target, pooled * target, wide, wide * target, known], dim=-1)
+        wide = context.unsqueeze(1).expand_as(candidates)
+        x = torch.cat([pooled, candidates, pooled * candidates, wide, wide * candidates, known], dim=-1)
         shares = self.blend * gate * self.experts(x)
         return Ranked(shares.sum(-1) + self.linear(known).squeeze(-1), gate, x, shares, reads, opens)
 
@@ -194,7 +202,6 @@ class AwMoe(nn.Module):
         """Whether requests are searches [B, 1], and the direction of their query [B, d], 0 where not."""
         query = query * self.knows_queries
         asked = (query != 0).any(-1, keepdim=True)
-        # A unit vector has components of size q^-1/2: bring them to the scale of one.
         return asked, self.query(F.normalize(query, dim=-1) * query.shape[-1] ** 0.5)
 
     def _weights(

@@ -41,16 +41,16 @@ class RankerModel:
     best: float
 
     def item_vectors(self) -> Floats:
-        """[m, d + 1]."""
+        """What the ranker reads of every item: [m, d]."""
         with torch.no_grad():
-            return self.items.eval().all().numpy()
+            return self.ranker.items(self.items.eval().all()).numpy()
 
     def logits(self, batch: Batch, pools: list[Pool], width: int) -> list[Floats]:
         """Logits of each request's best `width` candidates."""
         self.ranker.eval()
         found: list[Floats] = []
         with torch.no_grad():
-            table = self.items.eval().all()
+            table = self.ranker.items(self.items.eval().all())
             for block in in_blocks(len(pools), BLOCK):
                 rows, cross = padded(pools[block], width)
                 part = batch.at(torch.arange(block.start, block.stop))
@@ -122,6 +122,8 @@ class _Trainer:
         self.items = item_tower(features.schema, features.items, config.dim, config.id_dropout)
         self.ranker = aw_moe(features.schema, config, query)
         seen = np.concatenate([pool.cross[:: max(len(pool.cross) // 50, 1)] for pool in data.pools])
+        if not len(seen):
+            seen = data.uniform_cross.reshape(-1, len(CROSS))
         self.ranker.standardise(
             torch.from_numpy(seen.mean(axis=0)), torch.from_numpy(seen.std(axis=0) + 1e-3)
         )
@@ -219,7 +221,7 @@ class _Trainer:
     def _loss(self, batch: Batch, requests: Requests, rows: NDArray[np.int64], cross: Tensor) -> Tensor:
         self.items.train()
         self.ranker.train()
-        table = self.items.all()
+        table = self.ranker.items(self.items.all())
         candidates = torch.from_numpy(rows)
         query = torch.zeros(len(batch), self.ranker.query.in_features)
         ranked = rank(self.ranker, table, batch, candidates, cross, query)
@@ -237,8 +239,10 @@ class _Trainer:
             able = np.delete(
                 np.arange(min(width, len(pool.rows))), [pool.place] if 0 <= pool.place < width else []
             )
-            take = self.random.choice(able, hard, replace=len(able) < hard)
-            other = self.random.integers(data.uniform.shape[1], size=count - hard)
+            # A funnel that found nothing but the target leaves no hard negatives.
+            few = hard if len(able) else 0
+            take = self.random.choice(able, few, replace=len(able) < few) if few else able[:0]
+            other = self.random.integers(data.uniform.shape[1], size=count - few)
             rows[b] = [data.requests.target[r], *pool.rows[take], *data.uniform[r, other]]
             cross[b] = np.concatenate(
                 [pool.target_cross[None], pool.cross[take], data.uniform_cross[r, other]]
@@ -260,7 +264,7 @@ def loss_terms(ranker: AwMoe, features: Features, config: RankerConfig) -> nn.Mo
 
 def padded(pools: list[Pool], width: int) -> tuple[NDArray[np.int64], Floats]:
     """The best `width` of each pool: rows [B, W] and cross [B, W, X]; row 0 and zeros at pads."""
-    longest = max(min(len(pool.rows), width) for pool in pools)
+    longest = max(1, *(min(len(pool.rows), width) for pool in pools))
     rows = np.zeros((len(pools), longest), np.int64)
     cross = np.zeros((len(pools), longest, len(CROSS)), np.float32)
     for b, pool in enumerate(pools):

@@ -23,8 +23,8 @@ from models.training.timeline import Requests
 class Step:
     """B requests with N candidates each, the positive first, and what the ranker says of them.
 
-    `table` [m, d + 1] are the items' vectors, `rows` [B, N] the candidates, `cross` [B, N, X] their features,
-    `query` [B, q] the searches' queries, 0 for recommendations.
+    `table` [m, d] is what the ranker reads of items, `rows` [B, N] the candidates, `cross` [B, N, X] their
+    features, `query` [B, q] the searches' queries, 0 for recommendations.
     """
 
     requests: Requests

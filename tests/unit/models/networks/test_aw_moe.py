@@ -19,9 +19,9 @@ def ranker() -> AwMoe:
 
 def requests(users: int = 4, steps: int = 7, seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return history(DIM, users, steps, seed) | {
+    return history(DIM - 1, users, steps, seed) | {
         "query": torch.zeros(users, QUERY),
-        "candidates": torch.randn(users, COUNT, DIM + 1, generator=generator),
+        "candidates": torch.randn(users, COUNT, DIM, generator=generator),
         "cross": torch.randn(users, COUNT, len(CROSS), generator=generator),
     }
 
@@ -45,7 +45,7 @@ def test_padding_changes_nothing(ranker):
 
 @pytest.mark.parametrize("steps", [1, 7])
 def test_an_empty_history_has_finite_logits_and_the_base_gate(ranker, steps):
-    logits, gate = run(ranker, empty(history(DIM, 4, steps)) | {n: requests()[n] for n in READ[-3:]})
+    logits, gate = run(ranker, empty(history(DIM - 1, 4, steps)) | {n: requests()[n] for n in READ[-3:]})
     assert logits.isfinite().all()
     close(gate, ranker.gate_base.expand_as(gate))
 
