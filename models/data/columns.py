@@ -100,7 +100,8 @@ class Dataset:
     """A canonical data set: m items, n users, E events in order of time (equal times in the file's order).
 
     A record holds the title and the attributes that are present, nothing else. An item or a user known only
-    from events has an empty record. `item_created_ms` is 0 and `item_bid_micros` is `ABSENT` where unknown.
+    from events has an empty record. `item_created_ms` is 0 and `item_bid_micros` is `ABSENT` where unknown;
+    `item_currency` and `item_advertiser` [m] are None there, or empty where no item has any.
 
     `order` is one of `ORDERS`. Under `sequence` the times are made up, so that spans of time mean nothing;
     under `none` a user's events are a set, and the order in which they stand means nothing either.
@@ -124,6 +125,8 @@ class Dataset:
     event_time_ms: NDArray[np.int64]
     event_value: NDArray[np.float32]
     """[E] NaN where the event has none."""
+    item_currency: list[str | None] = field(default_factory=list)
+    item_advertiser: list[str | None] = field(default_factory=list)
     placements: tuple[str, ...] = ("default",)
     event_placement: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
     """[E] index into `placements`."""
@@ -147,6 +150,9 @@ class Dataset:
             raise ValueError("events are not in order of time")
         if self.event_part is not None and len(self.event_part) != events:
             raise ValueError(f"{len(self.event_part)} parts for {events} events")
+        for name in ("item_currency", "item_advertiser"):
+            if len(getattr(self, name)) not in (0, self.items):
+                raise ValueError(f"{len(getattr(self, name))} values of {name} for {self.items} items")
         if self.order not in ORDERS:
             raise ValueError(f"order: expected one of {', '.join(ORDERS)}, found {self.order!r}")
 
@@ -154,6 +160,16 @@ class Dataset:
     def items(self) -> int:
         """Number of items, m."""
         return len(self.item_ids)
+
+    def offer(self, row: int) -> dict[str, Any]:
+        """An item's bid as a record in a bundle has it; nothing unless currency and advertiser are known."""
+        if not (self.item_currency and self.item_advertiser) or self.item_bid_micros[row] == ABSENT:
+            return {}
+        currency, advertiser = self.item_currency[row], self.item_advertiser[row]
+        if currency is None or advertiser is None:
+            return {}
+        bid = int(self.item_bid_micros[row])
+        return {"bid_micros": bid, "currency": currency, "advertiser_id": advertiser}
 
     @property
     def users(self) -> int:
@@ -205,6 +221,7 @@ def _unfed(table: Dataset | Impressions | Queries | Relations) -> set[str]:
     if isinstance(table, Dataset):
         unfed |= {"event_part"} if table.event_part is None else set()
         unfed |= {"order"} if table.order == "time" else set()
+        unfed |= {name for name in ("item_currency", "item_advertiser") if not getattr(table, name)}
     if isinstance(table, Impressions):
         unfed |= {"placement"} if table.placement is None else set()
     return unfed

@@ -4,7 +4,7 @@
 |---|---|
 | `dataset.toml` | `name`, `event_kinds`, `placements`, `order`; the attributes' kinds in `[item_fields]` and `[user_fields]` |
 | `events` | `user_id`, `item_id`, `event`, `timestamp` (ms); perhaps `value`, `placement`, `session_id`, `part` |
-| `items` | `item_id`; perhaps `available`, `created_at` (ms), `bid_micros`; one column per attribute, `title` among them |
+| `items` | `item_id`; perhaps `available`, `created_at` (ms), `bid_micros`, `currency`, `advertiser_id`; one column per attribute, `title` among them |
 | `users` | `user_id`; one column per attribute |
 | `impressions` | `request_id`, `user_id`, `item_id`, `position`, `timestamp` (ms), `clicked`; perhaps `propensity`, `bid_micros`, `market_price_micros`, `placement` |
 | `relations` | `item_id`, `related_id`, `relation` (`similar` or `complementary`): known from elsewhere, to judge lists by; never trained on |
@@ -175,6 +175,7 @@ def _tables(dataset: Dataset) -> dict[str, Any]:
                 "available": dataset.item_available,
                 "created_at": _nullable(dataset.item_created_ms, dataset.item_created_ms == 0),
                 "bid_micros": _nullable(dataset.item_bid_micros, dataset.item_bid_micros == ABSENT),
+                **_offers(dataset),
                 **_attributes(dataset.item_fields, dataset.item_records),
             }
         ),
@@ -248,6 +249,11 @@ def _attributes(fields: Mapping[str, FieldKind], records: list[dict[str, Any]]) 
         name: pa.array([record.get(name) for record in records], _ARROW[kind])
         for name, kind in fields.items()
     }
+
+
+def _offers(dataset: Dataset) -> dict[str, Any]:
+    columns = {"currency": dataset.item_currency, "advertiser_id": dataset.item_advertiser}
+    return {name: pa.array(values, pa.string()) for name, values in columns.items() if values}
 
 
 def _nullable(values: NDArray[Any], absent: NDArray[np.bool_]) -> Any:

@@ -23,6 +23,8 @@ class Entities:
     created_ms: NDArray[np.int64]
     available: NDArray[np.bool_]
     bid_micros: NDArray[np.int64]
+    currency: list[str | None]
+    advertiser: list[str | None]
 
     def extended(self, *seen: Any) -> Entities:
         """With the ids that only `seen` (Arrow strings) holds, in order, and nothing known of them."""
@@ -34,13 +36,15 @@ class Entities:
             created_ms=np.concatenate([self.created_ms, np.zeros(added, np.int64)]),
             available=np.concatenate([self.available, np.ones(added, bool)]),
             bid_micros=np.concatenate([self.bid_micros, np.full(added, ABSENT, np.int64)]),
+            currency=self.currency + [None] * added,
+            advertiser=self.advertiser + [None] * added,
         )
 
 
 def no_entities() -> Entities:
     """The table that is not there."""
     none = np.zeros(0, np.int64)
-    return Entities(pa.array([], pa.string()), [], none, np.zeros(0, bool), none)
+    return Entities(pa.array([], pa.string()), [], none, np.zeros(0, bool), none, [], [])
 
 
 def read_entities(table: MappedTable, id_name: str) -> Entities:
@@ -49,10 +53,27 @@ def read_entities(table: MappedTable, id_name: str) -> Entities:
     created_ms = table.optional_times("created_at")
     available = table.flags("available", True)
     bid_micros = table.counts("bid_micros")
+    currency, advertiser = _texts(table, "currency"), _texts(table, "advertiser_id")
+    if table.has("currency"):
+        odd = pc.fill_null(pc.invert(pc.match_substring_regex(currency, "^[A-Z]{3}$")), False)
+        table.reject("currency", odd.to_numpy(zero_copy_only=False), "no code of three capitals")
     attributes = table.attributes()
     good = table.finish()
     records: list[dict[str, Any]] = [
         {name: values[row] for name, values in attributes.items() if values[row] is not None}
         for row in np.flatnonzero(good).tolist()
     ]
-    return Entities(ids.filter(pa.array(good)), records, created_ms[good], available[good], bid_micros[good])
+    kept = pa.array(good)
+    return Entities(
+        ids=ids.filter(kept),
+        records=records,
+        created_ms=created_ms[good],
+        available=available[good],
+        bid_micros=bid_micros[good],
+        currency=currency.filter(kept).to_pylist(),
+        advertiser=advertiser.filter(kept).to_pylist(),
+    )
+
+
+def _texts(table: MappedTable, name: str) -> Any:
+    return table.ids(name, required=False) if table.has(name) else pa.nulls(len(table), pa.string())

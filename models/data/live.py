@@ -16,7 +16,8 @@ Record = Mapping[str, Any]
 Change = tuple[int, Record | None]
 """When an item was changed last (ms), and its whole record since then; None = deleted."""
 
-RESERVED = ("available", "available_from", "available_until", "created_at")
+OFFER = ("bid_micros", "currency", "advertiser_id")
+RESERVED = ("available", "available_from", "available_until", "created_at", *OFFER)
 """Keys of a live record that are no attributes."""
 
 
@@ -46,6 +47,7 @@ def fold(dataset: Dataset, changes: Mapping[str, Change], now_ms: int) -> Folded
     rows, ids = dataset.item_row, list(dataset.item_ids)
     records = list(dataset.item_records)
     created, available = dataset.item_created_ms.tolist(), dataset.item_available.tolist()
+    offers = _Offers.of(dataset)
     gone: set[int] = set()
     changed = 0
     for item_id, (moment_ms, record) in changes.items():
@@ -61,22 +63,57 @@ def fold(dataset: Dataset, changes: Mapping[str, Change], now_ms: int) -> Folded
             records.append({})
             created.append(moment_ms)
             available.append(True)
+            offers.append()
         else:
             changed += 1
         records[row] = _read(record, dataset.item_fields, left_out)
         created[row] = int(record.get("created_at") or created[row])
         available[row] = _is_available(record, now_ms)
+        offers.put(row, record)
     added = len(ids) - dataset.items
-    bids = np.concatenate([dataset.item_bid_micros, np.full(added, ABSENT, np.int64)])
     whole = replace(
         dataset,
         item_ids=ids,
         item_records=records,
         item_created_ms=np.array(created, np.int64),
         item_available=np.array(available, bool),
-        item_bid_micros=bids,
+        **offers.columns(),
     )
     return Folded(_without(whole, gone), added, changed, len(gone), dict(left_out))
+
+
+@dataclass(frozen=True, slots=True)
+class _Offers:
+    """The bids of items while changes are laid over them."""
+
+    bids: list[int]
+    currency: list[str | None]
+    advertiser: list[str | None]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> _Offers:
+        none: list[str | None] = [None] * dataset.items
+        return cls(
+            dataset.item_bid_micros.tolist(),
+            list(dataset.item_currency or none),
+            list(dataset.item_advertiser or none),
+        )
+
+    def append(self) -> None:
+        self.bids.append(ABSENT)
+        self.currency.append(None)
+        self.advertiser.append(None)
+
+    def put(self, row: int, record: Record) -> None:
+        bid, self.currency[row], self.advertiser[row] = (record.get(name) for name in OFFER)
+        self.bids[row] = ABSENT if bid is None else int(bid)
+
+    def columns(self) -> dict[str, Any]:
+        return {
+            "item_bid_micros": np.array(self.bids, np.int64),
+            "item_currency": self.currency if any(self.currency) else [],
+            "item_advertiser": self.advertiser if any(self.advertiser) else [],
+        }
 
 
 def _without(dataset: Dataset, gone: set[int]) -> Dataset:
@@ -98,6 +135,8 @@ def _without(dataset: Dataset, gone: set[int]) -> Dataset:
         item_created_ms=dataset.item_created_ms[keep],
         item_available=dataset.item_available[keep],
         item_bid_micros=dataset.item_bid_micros[keep],
+        item_currency=[dataset.item_currency[row] for row in kept] if dataset.item_currency else [],
+        item_advertiser=[dataset.item_advertiser[row] for row in kept] if dataset.item_advertiser else [],
         event_item=number[dataset.event_item],
         impressions=None if shown is None else replace(shown, item=number[shown.item]),
         queries=None if asked is None else replace(asked, item=number[asked.item]),

@@ -12,7 +12,7 @@ from models.data.problems import DataError
 from models.schema import FieldKind
 
 EVENT_COLUMNS = ("user_id", "item_id", "event", "timestamp", "value", "placement", "session_id", "part")
-ITEM_COLUMNS = ("item_id", "available", "created_at", "bid_micros")
+ITEM_COLUMNS = ("item_id", "available", "created_at", "bid_micros", "currency", "advertiser_id")
 USER_COLUMNS = ("user_id",)
 IMPRESSION_COLUMNS = (
     "request_id", "user_id", "item_id", "position", "timestamp", "clicked",

@@ -65,6 +65,8 @@ def read_dataset(mapping: DatasetMapping, files: Mapping[str, Path], problems: P
         item_created_ms=items.created_ms,
         item_available=items.available,
         item_bid_micros=items.bid_micros,
+        item_currency=items.currency if any(items.currency) else [],
+        item_advertiser=items.advertiser if any(items.advertiser) else [],
         user_ids=users.ids.to_pylist(),
         user_records=users.records,
         event_kinds=events.kinds,

@@ -109,7 +109,10 @@ def read_run(folder: Path) -> Run:
 
 def _write_items(folder: Path, dataset: Dataset, trained: Trained) -> None:
     write_strings(folder, artifacts.ITEM_IDS, dataset.item_ids)
-    records = [json.dumps(record, ensure_ascii=False) for record in dataset.item_records]
+    records = [
+        json.dumps({**record, **dataset.offer(row)}, ensure_ascii=False)
+        for row, record in enumerate(dataset.item_records)
+    ]
     write_strings(folder, artifacts.ITEM_RECORDS, records)
     np.save(folder / artifacts.ITEM_TOKENS, trained.towers.items.tokens.numpy())
     np.save(folder / artifacts.ITEM_CREATED, dataset.item_created_ms)

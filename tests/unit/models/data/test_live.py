@@ -8,6 +8,7 @@ import pytest
 from models.data.columns import Dataset
 from models.data.dataset import load_dataset, write_dataset
 from models.data.live import fold
+from models.data.problems import DataError
 from tests.support.tiny_dataset import write_tiny_dataset
 from tests.support.tiny_world import ITEMS, NOW_MS
 
@@ -75,3 +76,24 @@ def test_what_has_no_place_is_counted_by_attribute(dataset: Dataset) -> None:
     folded = fold(dataset, changes, NOW_MS)
     assert folded.left_out == {"colour": 2, "year": 2, "title": 1}
     assert folded.dataset.item_records[-2:] == [{"genres": ["drama"]}, {"studio": "7"}]
+
+
+def test_offers_come_change_and_survive_the_disk(dataset: Dataset, tmp_path: Path) -> None:
+    offer = {"bid_micros": 700, "currency": "EUR", "advertiser_id": "acme"}
+    folded = fold(dataset, {"item-3": (5, {"year": 2024, **offer}), "new": (6, offer)}, NOW_MS)
+    assert folded.left_out == {}
+    write_dataset(tmp_path / "offers", folded.dataset)
+    again = load_dataset(tmp_path / "offers")
+    assert again.fingerprint == folded.dataset.fingerprint
+    assert [again.offer(row) for row in (2, 3, again.items - 1)] == [{}, offer, offer]
+    assert again.item_records[3] == {"year": 2024.0}
+    gone = fold(again, {"item-3": (7, {"year": 2024, "currency": "EUR"})}, NOW_MS).dataset
+    assert (gone.offer(3), gone.item_currency[3]) == ({}, "EUR")
+    assert not dataset.item_currency
+
+
+def test_a_currency_that_is_none_is_a_bad_row(dataset: Dataset, tmp_path: Path) -> None:
+    odd = fold(dataset, {"item-3": (5, {"currency": "euro", "advertiser_id": "acme"})}, NOW_MS).dataset
+    write_dataset(tmp_path / "odd", odd)
+    with pytest.raises(DataError, match="currency"):
+        load_dataset(tmp_path / "odd")
