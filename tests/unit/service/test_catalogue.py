@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from service.bundle import Bundle
@@ -360,3 +361,20 @@ def test_offers_keep_their_items_when_rows_move_up(catalogue: Catalogue) -> None
     )
     compacted = after.apply([change("first", None)], NOW_MS).compacted()
     assert offers(compacted) == {"second": (7, "acme")}
+
+
+class _Records(list[str]):
+    """Stands where a bundle has its column of records."""
+
+
+def test_a_bundle_may_bring_offers(bundle: Bundle) -> None:
+    records = [bundle.item_records[row] for row in range(ITEMS)]
+    for row, offer in {3: OFFER, 5: {**OFFER, "bid_micros": 9}, 6: {"bid_micros": 5}}.items():
+        records[row] = orjson.dumps({**orjson.loads(records[row]), **offer}).decode()
+    sold = Catalogue.of(replace(bundle, item_records=_Records(records)))  # type: ignore[arg-type]
+    assert offers(sold) == {"item-3": (500, "acme"), "item-5": (9, "acme")}
+    assert sold.offers.faulty == {6}
+    same = {**orjson.loads(bundle.item_records[3]), **OFFER}
+    assert sold.apply([change("item-3", same)], NOW_MS).overlay.live == 0
+    dearer = sold.apply([change("item-3", {**same, "bid_micros": 501})], NOW_MS)
+    assert (dearer.overlay.live, offers(dearer)["item-3"]) == (1, (501, "acme"))
