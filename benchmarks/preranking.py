@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def preranking(sizes: Sequence[int], command: str) -> Report:
     hits all. Weights are random, which costs what trained ones cost."""
     items = sizes[-1]
     random = np.random.default_rng(0)
-    table = artifacts.half(unit_rows(random, items, PreRankerConfig().dim))
+    table: Any = artifacts.half(unit_rows(random, items, next(iter(FORMS.values())).dim))
     users = [_user(random, items) for _ in range(REQUESTS)]
     candidates = [random.integers(0, items, CANDIDATES).astype(np.int32) for _ in users]
     stages = {name: PreRanker(_graph(config), table) for name, config in FORMS.items()}
