@@ -24,12 +24,13 @@ T = TypeVar("T")
 class SideEffects(Generic[T]):
     """Stores what answers leave, in batches. A full queue, or a store that does not answer, drops it.
 
-    `counter` counts both by the label `result`: "written" and "dropped". `what` names them in the log.
+    `counter` counts both by the label `result`: "written" (`write` may say how many, None = all) and
+    "dropped". `what` names them in the log.
     """
 
     def __init__(
         self,
-        write: Callable[[Sequence[T]], Awaitable[None]],
+        write: Callable[[Sequence[T]], Awaitable[int | None]],
         counter: Counter,
         size: int,
         what: str = "logging answers",
@@ -76,8 +77,8 @@ class SideEffects(Generic[T]):
 
     async def _store(self, batch: Sequence[T]) -> None:
         try:
-            await self._write(batch)
-            self._counter.labels("written").inc(len(batch))
+            written = await self._write(batch)
+            self._counter.labels("written").inc(len(batch) if written is None else written)
             self._outage.ended()
         except StoreUnavailable as error:
             self._counter.labels("dropped").inc(len(batch))

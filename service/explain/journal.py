@@ -18,7 +18,8 @@ _log = logging.getLogger("cascada.explain")
 
 QUEUE = 64
 """Answers that wait for their trace to be packed; each holds its candidates' columns, about 200 kB."""
-_AT_ONCE = 8
+AT_ONCE = 8
+"""So many of them are packed and stored at a time."""
 LARGEST = 1_000_000
 """Bytes of a packed trace; a larger one (ten thousand long ids in one call) is not kept."""
 
@@ -38,7 +39,7 @@ class Journal:
         self._metrics = metrics
         self._share = share if keep else 0.0
         self._keep = keep
-        self._effects = SideEffects(self._write, metrics.traces, QUEUE, "keeping traces", _AT_ONCE)
+        self._effects = SideEffects(self._write, metrics.traces, QUEUE, "keeping traces", AT_ONCE)
 
     def wants(self, request: Request, request_id: str) -> bool:
         """Whether the answer to a request is to be kept."""
@@ -62,9 +63,10 @@ class Journal:
         """Keep what is left, but wait no longer than this."""
         await self._effects.stop(timeout_s)
 
-    async def _write(self, recordings: Sequence[Recording]) -> None:
+    async def _write(self, recordings: Sequence[Recording]) -> int:
         packed = await asyncio.to_thread(self._pack, recordings)
         await self._store(packed)
+        return len(packed)
 
     def _pack(self, recordings: Sequence[Recording]) -> list[PackedTrace]:
         packed = []
