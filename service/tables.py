@@ -36,3 +36,25 @@ class Table:
         late = rows >= size
         vectors[late] = self.extra[rows[late] - size]
         return vectors
+
+
+class Gathered:
+    """A table that remembers the last rows it was asked for: scorers in turn ask for the same candidates.
+
+    Columns of a batch are immutable, so the same array means the same rows. Safe for several threads, which
+    may forget each other's.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._last: tuple[NDArray[Any], Floats] | None = None
+
+    def take(self, rows: NDArray[Any]) -> Floats:
+        """See `Table.take`; nobody may write into the answer."""
+        last = self._last
+        if last is not None and last[0] is rows:
+            return last[1]
+        vectors = self._table.take(rows)
+        vectors.flags.writeable = False
+        self._last = rows, vectors
+        return vectors

@@ -59,6 +59,7 @@ STUDIES = (
     Study("ml-latest-small", "sources", "ml-latest-small-sources", ()),
     Study("amazon-beauty", "sources", "amazon-beauty-sources", ()),
     Study("amazon-grocery", "sources", "amazon-grocery-sources", ()),
+    Study("ml-latest-small", "aw-moe", "ml-latest-small-rankers", THREE),
     Study("ml-latest-small", "search", "ml-latest-small-search", ()),
     Study("amazon-grocery", "relations", "amazon-grocery-relations", ("--fit", "final")),
 )

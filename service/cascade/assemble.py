@@ -57,6 +57,7 @@ from service.cascade.sources.trending import Trending, TrendsAt
 from service.cascade.stages import Filter, Hydrator, Scorer, Selector, Source
 from service.catalogue import Catalogue
 from service.errors import OperatorError
+from service.tables import Gathered
 
 SIMILAR_PERSONAL = 0.1
 """Weight of the user's own order in a list of related items; a perfect relation counts 1."""
@@ -320,9 +321,10 @@ class _Parts:
 
     def cross(self) -> tuple[Scorer, ...]:
         """The columns of `models.encode.CROSS`, but for `prerank`."""
+        items = Gathered(self.catalogue.items)
         return (
-            Tower(self.catalogue),
-            Interest(self.catalogue),
+            Tower(items),
+            Interest(items),
             SimilarToRecent(self.bundle.neighbours, self.plan),
             Popularity(self.catalogue),
         )

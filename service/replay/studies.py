@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.studies import cold, hcn, knn_embed, sources, towers
+from models.studies import aw_moe, cold, hcn, knn_embed, sources, towers
 from service.replay import off_policy_study, relation_study, search_study
 from service.replay.hcn_tables import tell_hcn
+from service.replay.ranker_tables import tell_rankers
 from service.replay.relation_tables import tell_relations
 from service.replay.source_tables import tell_sources
 from service.replay.study_tables import Found, tell_cold, tell_knn_embed, tell_towers
@@ -24,6 +25,7 @@ class Study:
 
 STUDIES: Mapping[str, Study] = {
     "tower": Study(towers.study, tell_towers),
+    "aw-moe": Study(aw_moe.study, tell_rankers),
     "cold": Study(cold.study, tell_cold),
     "hcn": Study(hcn.study, tell_hcn),
     "knn-embed": Study(knn_embed.study, tell_knn_embed),

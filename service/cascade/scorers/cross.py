@@ -14,6 +14,7 @@ from service.cascade.candidates import Candidates
 from service.cascade.query import Query
 from service.cascade.recent import recent_events
 from service.catalogue import Catalogue
+from service.tables import Gathered
 
 Floats = NDArray[np.float32]
 
@@ -22,7 +23,7 @@ Floats = NDArray[np.float32]
 class Tower:
     """User vector . item vector."""
 
-    catalogue: Catalogue
+    items: Gathered
     name: ClassVar[str] = "tower"
     requires: ClassVar[tuple[str, ...]] = ("user_tower",)
     optional: ClassVar[bool] = False
@@ -30,14 +31,14 @@ class Tower:
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Inner products [N]."""
         assert query.state.vector is not None
-        return self.catalogue.items.take(batch.rows) @ query.state.vector
+        return self.items.take(batch.rows) @ query.state.vector
 
 
 @dataclass(frozen=True, slots=True)
 class Interest:
     """Best interest query . item vector."""
 
-    catalogue: Catalogue
+    items: Gathered
     name: ClassVar[str] = "interest"
     requires: ClassVar[tuple[str, ...]] = ("user_interests",)
     optional: ClassVar[bool] = False
@@ -45,7 +46,7 @@ class Interest:
     def score(self, query: Query, batch: Candidates) -> Floats:
         """Greatest inner products [N]."""
         assert query.state.interests is not None
-        return query.state.interests.score(self.catalogue.items.take(batch.rows))
+        return query.state.interests.score(self.items.take(batch.rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
-from service.cascade.selectors.best import unpicked
-from service.cascade.selectors.pinned import exchanged
+from service.cascade.selectors.best import rising
 from service.cascade.stages import Selector
 from service.catalogue import Catalogue
 
@@ -58,8 +57,15 @@ class WithFresh:
         missing = room - int(np.count_nonzero(fresh[picked]))
         if missing <= 0:
             return picked
-        order = unpicked(batch, picked, self.by)
-        return exchanged(picked, order[fresh[order]][:missing], fresh[picked], order)
+        spare = np.flatnonzero(~fresh[picked])
+        fresh[picked] = False
+        left = np.flatnonzero(fresh)
+        coming = left[np.lexsort((batch.rows[left], rising(batch[self.by][left])))][
+            : min(missing, len(spare))
+        ]
+        stays = np.ones(len(picked), bool)
+        stays[spare[len(spare) - len(coming) :]] = False
+        return np.concatenate([picked[stays], coming])
 
     def any(self, query: Query, batch: Candidates) -> bool:
         """Whether there is any fresh item to make room for."""

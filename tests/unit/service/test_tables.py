@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from service.tables import Gathered, Table
+
+
+def table() -> Table:
+    base = np.arange(12, dtype=np.float16).reshape(6, 2)
+    return Table(base, np.array([[100.0, 101.0]], np.float32))
+
+
+def test_the_same_rows_are_read_once_and_others_anew() -> None:
+    gathered = Gathered(table())
+    rows = np.array([5, 6, 0], np.int32)
+    first = gathered.take(rows)
+    assert first.tolist() == [[10, 11], [100, 101], [0, 1]]
+    assert first.dtype == np.float32
+    assert gathered.take(rows) is first
+    assert gathered.take(rows[:1]).tolist() == [[10, 11]]
+    assert gathered.take(rows).tolist() == first.tolist()
+
+
+def test_nobody_writes_into_what_others_read() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        Gathered(table()).take(np.array([1]))[0, 0] = 5
