@@ -149,8 +149,15 @@ class Recommender:
         self._leave(answered)
         if kept and traced is not None and self._journal is not None:
             # The list before the auction: that is what can be made once more.
-            self._journal.submit(traced)
+            self._journal.submit(replace(traced, auction=auction))
         return answered
+
+    def _fitted(self, engine: Engine, query: Query) -> tuple[Query, tuple[Round, ...]]:
+        """The query, as wide as there is time for, and the rounds that it goes through."""
+        rounds = engine.rounds_of(query)
+        if self._pressure is not None:
+            query = with_quality(query, self._pressure.fitted(query, rounds))
+        return query, rounds
 
     async def _know(
         self, request: Request, moment: Moment

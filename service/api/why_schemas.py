@@ -109,6 +109,36 @@ class CounterfactualOut(BaseModel):
     complete: bool
 
 
+class AdTerms(BaseModel):
+    """What an ad bid, what it came to and what it paid; `to_win_micros` would have won the last slot."""
+
+    pctr: float
+    bid_micros: int
+    ecpm_micros: float
+    price_micros: int
+    to_win_micros: int
+
+
+class WinnerOut(AdTerms):
+    """An ad that won."""
+
+    item_id: str
+    advertiser_id: str
+
+
+class AdOut(BaseModel):
+    """What became of an ad: "won", or the stage and reason that stopped it, as in "auction.reserve".
+
+    `bid` is there if it competed, `winners` are those who had the slots where it did not.
+    """
+
+    currency: str
+    ended: str | None
+    advertiser_id: str | None
+    bid: AdTerms | None
+    winners: list[WinnerOut]
+
+
 class WhyOut(BaseModel):
     """What became of an item in an earlier answer, and how close it was to something else.
 
@@ -133,5 +163,6 @@ class WhyOut(BaseModel):
     cut: CutOut | None = None
     filtered: FilteredOut | None = None
     retrieval: list[ReachOut] | None = None
+    ad: AdOut | None = Field(None, description="Of an item with a bid, where slots were to be sold.")
     counterfactual: CounterfactualOut | None = None
     untold: dict[str, str]

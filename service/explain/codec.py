@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.cascade.query import ItemId, Request
 from service.explain.funnel import Funnel, Step
+from service.explain.sale import Sale
 from service.explain.trace import AnswerTrace, NamedInterest
 from service.features.keys import SEPARATOR
 from service.features.store import Trend, UserRecord
@@ -28,6 +29,7 @@ LARGEST = 64_000_000
 _HEAD = struct.Struct("<I")
 _LEVEL = 1
 _REQUEST, _RECORD = TypeAdapter(Request), TypeAdapter(UserRecord | None)
+_SALE = TypeAdapter(Sale | None)
 _TREND_COUNTS = "trend counts"
 _PLACES = "place "
 _COLUMN = "column "
@@ -49,6 +51,7 @@ def pack_trace(trace: AnswerTrace) -> bytes:
         "offset": trace.offset,
         "request": _REQUEST.dump_python(trace.request, mode="json"),
         "record": _RECORD.dump_python(trace.record, mode="json"),
+        "sale": _SALE.dump_python(trace.sale, mode="json"),
         "trend": SEPARATOR.join(trace.trend.item_ids),
         "degraded": trace.degraded,
         "interests": [[one.id, one.label] for one in trace.interests],
@@ -141,6 +144,7 @@ def _trace(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Answe
         interests=tuple(NamedInterest(*one) for one in head["interests"]),
         item_ids=item_ids,
         funnel=funnel,
+        sale=_SALE.validate_python(head["sale"]),
     )
 
 

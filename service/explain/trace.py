@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.auction.auctioneer import Auction
 from service.cascade.candidates import Candidates
 from service.cascade.query import ItemId, Outcome, Query, Request
 from service.cascade.sources.trending import Trending
 from service.engine import Engine
 from service.explain.funnel import Funnel, funnel_of
+from service.explain.sale import Sale, sale_of
 from service.features.store import Trend, UserRecord
 
 Floats = NDArray[np.float32]
@@ -48,6 +50,8 @@ class AnswerTrace:
     interests: tuple[NamedInterest, ...]
     item_ids: Sequence[ItemId]
     funnel: Funnel
+    sale: Sale | None = None
+    """What an auction made of the list; the funnel ends before it."""
 
     @property
     def answer_ids(self) -> list[ItemId]:
@@ -79,6 +83,8 @@ class Recording:
     outcome: Outcome
     batches: Mapping[str, Candidates]
     trend: Trend
+    auction: Auction | None = None
+    """What was sold in the list; `outcome` is the list before it."""
 
     def trace(self) -> AnswerTrace:
         """The trace of the answer: about a millisecond for a thousand candidates."""
@@ -97,6 +103,7 @@ class Recording:
             interests=named_interests(engine, self.outcome),
             item_ids=engine.catalogue.ids_of(rows),
             funnel=funnel,
+            sale=None if self.auction is None else sale_of(self.auction, engine.catalogue),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from service.auction.listing import DISPLACED
 from service.cascade.candidates import Candidates
 from service.cascade.query import ItemId
 from service.engine import Engine
@@ -18,6 +19,7 @@ from service.explain.facts import Facts, number, weights_fields
 from service.explain.funnel import FILTERED, RETURNED
 from service.explain.reach import Reach, reaches
 from service.explain.replay import Replay
+from service.explain.sale import Sale
 from service.explain.trace import AnswerTrace
 from service.explain.weights import PARTS, ranker_weights
 from service.starvation import rule_masks
@@ -56,6 +58,8 @@ def why(
     }
     untold: dict[str, str] = {}
     body |= case.judged(untold)
+    if trace.sale is not None:
+        body |= _after_sale(trace.sale, trace, case.item_id, body)
     if counterfactual_s is not None:
         body |= case.counterfactual(body, counterfactual_s, untold)
     return body | {"untold": untold}
@@ -200,6 +204,38 @@ class _Case:
         """The filters that do not let the item through."""
         alone = Candidates.of(np.array([self.row], np.int32), sources=np.zeros(1, np.int32))
         return [one.name for one in replay.cascade.filters if not one.keep(replay.query, alone)[0]]
+
+
+def _after_sale(sale: Sale, trace: AnswerTrace, item_id: ItemId, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the auction, which comes after the list, made of the verdict."""
+    told: dict[str, Any] = {}
+    ad = sale.of(item_id)
+    listed = list(sale.listed)
+    rank = trace.offset + listed.index(item_id) + 1 if item_id in listed else None
+    if item_id in sale.sold:
+        words = f"Sold to {sale.sold[item_id]} and returned at rank {rank}. Without the auction: "
+        told |= {"verdict": Verdict.RETURNED, "rank": rank}
+        told["summary"] = words + body["summary"][0].lower() + body["summary"][1:]
+    elif body["verdict"] is Verdict.RETURNED and rank is None:
+        words = f"It was at rank {body['rank']} of the list and made way for ads."
+        cut = {"stage": DISPLACED, "reason": "cut", "place": body["rank"], "kept": len(listed)}
+        told |= {"verdict": Verdict.CUT, "rank": None, "summary": words, "cut": cut}
+    elif rank is not None:
+        told |= {"rank": rank, "summary": f"{body['summary']} With ads it is at rank {rank}."}
+    if ad is not None:
+        told["ad"] = ad
+        if item_id not in sale.sold:
+            told["summary"] = told.get("summary", body["summary"]) + f" As an ad: {_lost(ad)}."
+    return told
+
+
+def _lost(ad: Mapping[str, Any]) -> str:
+    """What stopped an ad, and who had the slots."""
+    bid, winners = ad["bid"], [one["item_id"] for one in ad["winners"]]
+    words = str(ad["ended"] or "not sold")
+    if bid is not None:
+        words += f", its bid of {bid['bid_micros']} would have had to be {bid['to_win_micros']}"
+    return words + (f"; the slots went to {', '.join(winners)}" if winners else "")
 
 
 def _nearest(found: list[Reach]) -> str:
