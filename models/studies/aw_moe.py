@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -199,9 +200,9 @@ def compare(world: World, config: RankerConfig, seed: int) -> dict[str, dict[str
     }
     for name, changes in VARIANTS.items():
         model = train(world, config.model_copy(update=changes), seed)
-        found[name] = judge(world, lambda asked, model=model: _logits(world, model, asked))
+        found[name] = judge(world, partial(_logits, world, model))
     for name, ranker in exported(world, model).items():
-        found[f"{FULL}, {name}"] = judge(world, lambda asked, ranker=ranker: _served(world, ranker, asked))
+        found[f"{FULL}, {name}"] = judge(world, partial(_served, world, ranker))
     return found
 
 
@@ -212,7 +213,8 @@ def exported(world: World, model: RankerModel) -> dict[str, Ranker]:
     inputs = sample_history(random, schema, width - 1, 1, min(schema.history_length, 7))
     inputs |= sample_candidates(random, width - 1, 11) | {"query": sample_query(random, world.query)}
     graph = translate(Blueprint("ranker", serving_form(model.ranker), inputs, one_user(), ("logit",))).onnx
-    table = half(model.item_vectors())
+    # Read as the bundle is, without the memory that half precision saves.
+    table = half(model.item_vectors()).astype(np.float32)
     return {
         "tables in half precision": Ranker(Graph.open(graph), table),
         "8-bit weights, too": Ranker(Graph.open(quantised(graph)), table),
