@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from models.artifacts import BundleError
+from models.artifacts import BundleError, single
 from models.encode import History
 
 Floats = NDArray[np.float32]
@@ -106,5 +106,4 @@ _COLUMNS = tuple(each.name for each in fields(History) if each.name != "rows")
 
 def gather(vectors: Floats | VectorTable, rows: NDArray[Any]) -> Floats:
     """Vectors [*rows.shape, d] of rows of any shape, in memory; only these rows of a memory map are read."""
-    found = vectors[rows] if isinstance(vectors, np.ndarray) else vectors.take(rows)
-    return np.asarray(found, np.float32)
+    return single(vectors.take(rows, axis=0)) if isinstance(vectors, np.ndarray) else vectors.take(rows)

@@ -32,5 +32,6 @@ class PreRanker:
 
     def score(self, interests: Floats, rows: Rows) -> Floats:
         """Best interest . item vector [N] of the items `rows` [N]."""
-        best: Floats = (gather(self.vectors, rows) @ interests.T).max(axis=1)
+        # Interests as rows: the largest of a few rows is one vectorised pass.
+        best: Floats = (interests @ gather(self.vectors, rows).T).max(axis=0)
         return best

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artifacts import single
+
 Floats = NDArray[np.float32]
 
 
@@ -29,10 +31,9 @@ class Table:
     def take(self, rows: NDArray[Any]) -> Floats:
         """The vectors of `rows` (any shape): [*rows.shape, d]."""
         if len(self.extra) == 0:
-            only: Floats = self.base[rows].astype(np.float32, copy=False)
-            return only
+            return single(self.base.take(rows, axis=0))
         size = len(self.base)
-        vectors: Floats = self.base[np.minimum(rows, size - 1)].astype(np.float32, copy=False)
+        vectors: Floats = single(self.base.take(np.minimum(rows, size - 1), axis=0))
         late = rows >= size
         vectors[late] = self.extra[rows[late] - size]
         return vectors

@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models import artifacts
@@ -169,3 +170,26 @@ class TestStrings:
 def test_what_is_written_whole_can_be_read_by_another_user(tmp_path: Path) -> None:
     write_bytes(tmp_path / "file", b"content")
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+class TestSingle:
+    HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+
+    def test_every_finite_half_is_what_a_cast_gives_bit_for_bit(self):
+        finite = self.HALVES[np.isfinite(self.HALVES)]
+        assert len(finite) == (1 << 16) - 2 * (1 << 10)
+        expected = finite.astype(np.float32)
+        assert np.array_equal(artifacts.single(finite).view(np.int32), expected.view(np.int32))
+
+    @pytest.mark.parametrize("shape", [(0, 3), (2, 3), (2, 1, 3)])
+    def test_any_shape_and_the_given_stay_as_they_are(self, shape):
+        halves = np.full(shape, -1.5, np.float16)
+        found = artifacts.single(halves)
+        assert (found.shape, found.dtype) == (shape, np.float32)
+        assert (found == -1.5).all()
+        assert (halves == -1.5).all()
+
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    def test_other_precisions_are_cast(self, kind):
+        assert artifacts.single(np.array([0.5, 3.0], kind)).tolist() == [0.5, 3.0]
+        assert artifacts.single(np.array([0.5], kind)).dtype == np.float32
