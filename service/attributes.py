@@ -53,6 +53,16 @@ class Labels:
         """The number of a value; None where no item holds it."""
         return self._code.get(value)
 
+    def counts(self, rows: NDArray[np.int32]) -> dict[str, int]:
+        """How many of N distinct rows hold each value that any of them holds."""
+        codes = self.codes_of(rows)
+        counts = np.bincount(codes[codes >= 0], minlength=len(self._code))
+        return {self._values[code]: int(counts[code]) for code in np.flatnonzero(counts).tolist()}
+
+    @cached_property
+    def _values(self) -> list[str]:
+        return sorted(self._code, key=self._code.__getitem__)
+
     def codes_of(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
         """The numbers of the distinct values that each of N rows holds, [N, V] padded with -1."""
         codes, starts = self._by_row

@@ -20,7 +20,7 @@ from models.plan import Plan
 from models.schema import Schema
 from ranking.calibration import Calibrator, calibrator_from_json
 from ranking.thompson import Posterior
-from retrieval.complements import Complements
+from retrieval.complements import LOOKED_AT, Complements
 from retrieval.factors import Factors
 from retrieval.index import METRIC, VectorIndex, open_index
 from retrieval.index_card import IndexCard
@@ -180,7 +180,17 @@ class Bundle:
     def encode_items(self, records: Sequence[Mapping[str, Any]]) -> NewVectors:
         """The vectors of items that the bundle does not know, from their attributes."""
         found = self.item_towers.run_all(tokens=encode_leniently(self.schema.item_fields, records))
-        return NewVectors(found["item"], found["prerank"], found["rank"])
+        return NewVectors(found["item"], found["prerank"], found["rank"], *self._dual(found["item"]))
+
+    def _dual(self, vectors: Floats) -> tuple[Floats, Floats]:
+        """IN and OUT vectors [n, d] of new items with item `vectors` [n, d + 1], by their nearest items."""
+        if self.complements is None:
+            none = np.zeros((len(vectors), 0), np.float32)
+            return none, none
+        directions = vectors.copy()
+        directions[:, -1] = 0.0
+        closeness, near = self.index.search(directions, min(LOOKED_AT, self.index.size))
+        return self.complements.inferred(near, closeness)
 
     def _check_sizes(self) -> None:
         """Refuse tables that do not all have the same items."""

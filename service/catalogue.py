@@ -8,6 +8,7 @@ item; None deletes the item.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -98,7 +99,8 @@ class Catalogue:
         items, prerank, rank = map(
             Table.of, (bundle.item_vectors, bundle.prerank_vectors, bundle.rank_vectors)
         )
-        none = NewVectors(items.extra, prerank.extra, rank.extra)
+        dual = np.zeros((0, bundle.complements.inward.shape[1] if bundle.complements else 0), np.float32)
+        none = NewVectors(items.extra, prerank.extra, rank.extra, dual, dual)
         return cls(
             exported=exported,
             overlay=Overlay(len(items), Vectors.of(none), capacity),
@@ -260,6 +262,14 @@ class Catalogue:
         """Rows whose category or set `name` has one of the values, ascending."""
         mask = self._match(lambda table: table.labels[name].any_of(values))
         return np.flatnonzero(mask).astype(np.int32)
+
+    def counts(self, name: str, rows: Rows) -> Counter[str]:
+        """How many of N distinct rows have each value of a category or set."""
+        changed = is_among(rows, self.changed)
+        found = Counter(self.exported.attributes.labels[name].counts(rows[~changed]))
+        for row in rows[changed].tolist():
+            found.update(set(as_labels((self.record_of(row) or {}).get(name))))
+        return found
 
     def codes_of(self, name: str, rows: Rows) -> Rows:
         """Numbers of the values that N rows have of a category or set, [N, V] padded with -1.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,14 @@ _GONE = 1000
 
 @dataclass(frozen=True, slots=True)
 class NewVectors:
-    """Rows of the three vector tables for n items: `item` [n, d + 1], `prerank` [n, dp], `rank` [n, dr]."""
+    """Rows of the vector tables for n items: `item` [n, d + 1], `prerank` [n, dp], `rank` [n, dr], and the
+    dual vectors `inward` and `outward` [n, dc], where dc is 0 without any."""
 
     item: Floats
     prerank: Floats
     rank: Floats
+    inward: Floats
+    outward: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +41,24 @@ class Vectors:
     item: Growing
     prerank: Growing
     rank: Growing
+    inward: Growing
+    outward: Growing
 
     @classmethod
     def of(cls, new: NewVectors) -> Vectors:
         """The rows of `new`."""
-        return cls(Growing.of(new.item), Growing.of(new.prerank), Growing.of(new.rank))
+        return cls(*(Growing.of(getattr(new, table)) for table in _TABLES))
 
     def put(self, index: Sequence[int], new: NewVectors) -> Vectors:
         """These rows with `new` at the positions `index`, which may lie just past the end."""
-        return Vectors(
-            self.item.put(index, new.item),
-            self.prerank.put(index, new.prerank),
-            self.rank.put(index, new.rank),
-        )
+        return Vectors(*(getattr(self, table).put(index, getattr(new, table)) for table in _TABLES))
 
     def take(self, index: Sequence[int]) -> Vectors:
         """The rows at these positions alone."""
-        return Vectors(self.item.take(index), self.prerank.take(index), self.rank.take(index))
+        return Vectors(*(getattr(self, table).take(index) for table in _TABLES))
+
+
+_TABLES = tuple(each.name for each in fields(Vectors))
 
 
 @dataclass(frozen=True, slots=True)

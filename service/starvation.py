@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.cascade.query import Kind, Outcome, Query, Request, Rows
+from service.cascade.room import within
 from service.catalogue import Catalogue
 
 Mask = NDArray[np.bool_]
@@ -23,9 +25,10 @@ def starvation(
     """What `service.api.schemas.StarvedOut` tells; None where the list is full, goes on, or no rule is to
     blame.
 
-    The rules are to blame if fewer items pass all of them than were wanted, if caps left candidates over, or
-    if a recommendation, which may take anything, found too few under them with nothing degraded. A search of
-    rare words is short by itself. `last_round` names the cascade's last round.
+    The rules are to blame if fewer items pass all of them than were wanted, or a cap has room for fewer of
+    those, if caps left candidates over, or if a recommendation, which may take anything, found too few under
+    them with nothing degraded. A search of rare words is short by itself. `last_round` names the cascade's
+    last round.
     """
     if query.offset or len(outcome.rows) >= query.count:
         return None
@@ -36,9 +39,14 @@ def starvation(
     available = int(np.count_nonzero(listed))
     counts = {name: int(np.count_nonzero(listed & mask)) for name, mask in masks.items()}
     passes = {name: count for name, count in counts.items() if count < available}
-    left = int(np.count_nonzero(np.logical_and.reduce([listed, *masks.values()])))
+    lawful = np.flatnonzero(np.logical_and.reduce([listed, *masks.values()])).astype(np.int32)
+    left = len(lawful)
+    rooms = {
+        f"caps[{i}]": int(within(replace(query, caps=(cap,)), catalogue, lawful, slack=1).sum())
+        for i, cap in enumerate(query.caps)
+    }
     over = _left_over(query, outcome, last_round)
-    too_few = passes and left < query.count
+    too_few = (passes and left < query.count) or any(room < query.count for room in rooms.values())
     unfound = passes and query.kind is Kind.RECOMMEND and not outcome.degraded
     if not (too_few or unfound or over):
         return None
@@ -48,6 +56,7 @@ def starvation(
         "available": available,
         "passes": passes,
         "passes_all": left,
+        "caps": rooms,
         "capped": over,
     }
 

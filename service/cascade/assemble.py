@@ -42,6 +42,7 @@ from service.cascade.selectors.diverse import Diverse
 from service.cascade.selectors.exploring import WithFresh
 from service.cascade.selectors.pinned import WithPinned
 from service.cascade.selectors.propensity import Propensity
+from service.cascade.selectors.roomy import WithRoom
 from service.cascade.selectors.thompson import WithThompson
 from service.cascade.sources.anchor import Nearby, TogetherWith
 from service.cascade.sources.complements import Asking, GoesWith
@@ -54,6 +55,7 @@ from service.cascade.sources.popular import Popular
 from service.cascade.sources.similar import Personal, Similar
 from service.cascade.sources.sponsored import Sponsored
 from service.cascade.sources.trending import Trending, TrendsAt
+from service.cascade.sources.wider import Wider
 from service.cascade.stages import Filter, Hydrator, Scorer, Selector, Source
 from service.catalogue import Catalogue
 from service.errors import OperatorError
@@ -103,10 +105,13 @@ def recommend(parts: _Parts) -> Cascade:
     choice): scores of different sources do not compare, and a boost needs something positive.
     """
     plan = parts.plan
-    retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
-    by_prerank = parts.with_pinned(around(parts.fresh("prerank", turn=1), Best("prerank")), "prerank")
+    retrieve = Round("retrieve", (), parts.with_room(AsTheyCame(), None), plan.candidates)
+    inner = parts.with_pinned(around(parts.fresh("prerank", turn=1), Best("prerank")), "prerank")
+    by_prerank = parts.with_room(inner, "prerank")
     steps = {
-        "retrieve": (Round("retrieve", (Boost(),), Best("score"), min(plan.candidates, plan.ranked)),),
+        "retrieve": (
+            Round("retrieve", (Boost(),), parts.best_with_room("score"), min(plan.candidates, plan.ranked)),
+        ),
         "prerank": (
             retrieve,
             Round("prerank", (parts.prerank(),), by_prerank, plan.ranked),
@@ -137,16 +142,17 @@ def recommend(parts: _Parts) -> Cascade:
         rounds=(*steps[plan.depth], Round("diversity", (), page(inner, fresh), None, chance)),
         shares=plan.quotas,
         observer=parts.observer,
+        widen=parts.wider,
     )
 
 
 def search(parts: _Parts) -> Cascade:
     """Which items match these words, those first that suit this user?"""
     plan = parts.plan
-    retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
+    retrieve = Round("retrieve", (), parts.with_room(AsTheyCame(), None), plan.candidates)
     fused = Fused(plan.fusion, plan.fusion_k)
     match = (fused, Suiting("match", plan.search))
-    by_match = Best("match", ("relevance", "prerank"))
+    by_match = parts.best_with_room("match", ("relevance", "prerank"))
     blend = (Suiting("blend", plan.search), Boost("blend"))
     by_rank = parts.with_caps(Best("score", ("rank",)))
     steps = {
@@ -170,6 +176,7 @@ def search(parts: _Parts) -> Cascade:
         rounds=steps[plan.depth],
         shares={"lexical": 1.0, "dense": 1.0},
         observer=parts.observer,
+        widen=parts.wider,
     )
 
 
@@ -212,18 +219,21 @@ def _related(parts: _Parts, kind: Kind, weights: Mapping[str, float], sources: t
     if unknown := sorted(set(weights) - set(TERMS)):
         raise OperatorError(f"plan.{kind}_weights: there is no {unknown[0]!r}; known are {', '.join(TERMS)}")
     related = Related(weights, parts.bundle.neighbours, parts.catalogue, parts.asking())
-    retrieve = Round("retrieve", (), AsTheyCame(), plan.candidates)
+    retrieve = Round("retrieve", (), parts.with_room(AsTheyCame(), None), plan.candidates)
+    by_relevance = parts.best_with_room("relevance")
     blend = (Blend(SIMILAR_PERSONAL), Boost("blend"))
     steps = {
-        "retrieve": (Round("retrieve", (related, Boost("relevance")), Best("score"), plan.ranked),),
+        "retrieve": (
+            Round("retrieve", (related, Boost("relevance")), parts.best_with_room("score"), plan.ranked),
+        ),
         "prerank": (
             retrieve,
-            Round("prerank", (parts.prerank(), related), Best("relevance"), plan.ranked),
+            Round("prerank", (parts.prerank(), related), by_relevance, plan.ranked),
             Round("blend", blend, Best("score", ("prerank",)), plan.ranked),
         ),
         "rank": (
             retrieve,
-            Round("prerank", (*parts.cross(), parts.prerank(), related), Best("relevance"), plan.ranked),
+            Round("prerank", (*parts.cross(), parts.prerank(), related), by_relevance, plan.ranked),
             Round("rank", (parts.rank(), parts.calibrate(), *blend), Best("score", ("rank",)), plan.ranked),
         ),
     }
@@ -238,6 +248,7 @@ def _related(parts: _Parts, kind: Kind, weights: Mapping[str, float], sources: t
         ),
         shares={source.name: 1.0 for source in sources},
         observer=parts.observer,
+        widen=parts.wider,
     )
 
 
@@ -312,7 +323,9 @@ class _Parts:
         """None where the bundle has no dual vectors."""
         if self.bundle.complements is None:
             return None
-        return Asking(self.bundle.complements, self.bundle.index, self.catalogue)
+        new = self.catalogue.overlay.vectors
+        dual = self.bundle.complements.with_late(new.inward.values, new.outward.values)
+        return Asking(dual, self.bundle.index, self.catalogue)
 
     def filters(self) -> tuple[Filter, ...]:
         """What the caller rules out by name is told apart from what his rule does not match."""
@@ -358,6 +371,16 @@ class _Parts:
 
     def with_caps(self, inner: Selector) -> Selector:
         return WithCaps(inner, "score", self.catalogue)
+
+    def wider(self, source: Source) -> Source:
+        """Asked for more where caps leave too little of it."""
+        return Wider(source, self.catalogue)
+
+    def with_room(self, inner: Selector, by: str | None) -> Selector:
+        return WithRoom(inner, by, self.catalogue)
+
+    def best_with_room(self, by: str, then: tuple[str, ...] = ()) -> Selector:
+        return self.with_room(Best(by, then), by)
 
     def with_pinned(self, inner: Selector, by: str) -> Selector:
         return WithPinned(inner, by, self.catalogue)

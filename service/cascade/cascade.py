@@ -34,12 +34,18 @@ SCORED = ".scored"
 """How a trace marks a round's batch before the cut."""
 
 
+def as_it_is(source: Source) -> Source:
+    """The source, asked once."""
+    return source
+
+
 @dataclass(frozen=True, slots=True)
 class Cascade:
     """A list of stages. `shares` are the sources' shares of the merged batch; the cheapest source comes
     first.
 
-    Past the deadline sources are left out as soon as there is any candidate.
+    Past the deadline sources are left out as soon as there is any candidate. `widen` says how a source is
+    asked, such as more than once.
     """
 
     name: str
@@ -50,6 +56,7 @@ class Cascade:
     shares: Mapping[str, float]
     observer: Observer = field(default_factory=NullObserver)
     clock: Clock = time.monotonic
+    widen: Callable[[Source], Source] = as_it_is
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -76,7 +83,7 @@ class Cascade:
             run.hydrate(hydrator)
         found: dict[str, Candidates] = {}
         for source in self.sources:
-            batch = run.fetch(source, late=any(len(other) for other in found.values()))
+            batch = run.fetch(self.widen(source), late=any(len(other) for other in found.values()))
             if batch is not None:
                 found[source.name] = batch
         batch = run.merge(found, self.source_names, self.shares)

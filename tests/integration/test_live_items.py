@@ -14,8 +14,10 @@ import httpx
 import pytest
 
 from service.features.embedded import EmbeddedRedis
-from tests.support.live_service import ids
+from tests.support.dual import add_dual_vectors
+from tests.support.live_service import ids, row_of
 from tests.support.processes import LIMIT_S, serving
+from tests.support.tiny_bundle import write_tiny_bundle
 
 QUIET = {"CASCADA_ACCESS_LOG": "false"}
 WITHIN_S = 60.0
@@ -23,6 +25,14 @@ WITHIN_S = 60.0
 LATE_MS = 1500
 HORROR = {"genres": ["horror"], "studio": "south", "year": 1990}
 ODD_IDS = ["a b", "a/b/c", "..", "../up", "日本 🎬", "100%", "%2F", "{x}?q=1#f", "a+b&c=d", "interests"]
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One bundle of the tiny world that knows what goes with what."""
+    folder = tmp_path_factory.mktemp("bundles")
+    add_dual_vectors(write_tiny_bundle(folder))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +73,8 @@ def walk(client: httpx.Client, path: str, body: Mapping[str, Any]) -> list[str]:
 
 
 SEEN = {"include_seen": True, "count": 200}
+COMPLEMENTS = {"item_id": "item-1", "relation": "complementary"}
+"""What goes with item 1 is horror."""
 LISTS: dict[str, tuple[str, dict[str, Any]]] = {
     "recommend to nobody": ("/v1/recommend", SEEN),
     "recommend to a user": ("/v1/recommend", {"user_id": "fan", **SEEN}),
@@ -89,6 +101,13 @@ LISTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"item_id": "item-2", "filter": {"field": "year", "op": ">", "value": 0}, "count": 200},
     ),
     "similar page by page": ("/v1/similar", {"item_id": "item-2", "count": 20}),
+    "complementary": ("/v1/similar", {**COMPLEMENTS, "count": 200}),
+    "complementary for a user": ("/v1/similar", {**COMPLEMENTS, "user_id": "fan", "count": 200}),
+    "complementary under a rule": (
+        "/v1/similar",
+        {**COMPLEMENTS, "filter": {"field": "year", "op": ">", "value": 0}, "count": 200},
+    ),
+    "complementary page by page": ("/v1/similar", {**COMPLEMENTS, "count": 20}),
 }
 
 
@@ -215,6 +234,9 @@ def test_any_id_works_everywhere(processes: list[httpx.Client], item: str) -> No
     assert len(on_paths(there, item)) >= len(LISTS) - 1
     assert item not in ids(there.post("/v1/similar", json={"item_id": item}))
     assert ids(there.post("/v1/similar", json={"item_id": item}))
+    complements = there.post("/v1/similar", json={"item_id": item, "relation": "complementary"})
+    assert complements.json()["degraded"] == []
+    assert row_of(ids(complements)[0]) % 4 == 3, "westerns go with horror"
     assert there.post("/v1/recommend", json={"session": [{"item_id": item}]}).status_code == 200
     event = {"user_id": item, "item_id": item, "event": "like"}
     assert there.post("/v1/events", json={"events": [event]}).json()["accepted"] == 1

@@ -39,7 +39,7 @@ class Related:
 
     `cosine` is that of the item vectors, `together` the item-to-item similarity beside the list's best,
     `alike` the cosine of IN with IN vectors and `company` that of IN with OUT ones. A candidate without dual
-    vectors, such as one that came after the export, has a part of its `cosine` for both of them.
+    vectors, one of the bundle that nobody met, has a part of its `cosine` for both of them.
     """
 
     weights: Mapping[str, float]

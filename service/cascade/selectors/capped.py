@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ranking.caps import CodedCap, capped
+from ranking.caps import capped
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
+from service.cascade.room import coded
 from service.cascade.selectors.best import rising
 from service.cascade.stages import Selector
 from service.catalogue import Catalogue
@@ -41,13 +42,4 @@ class WithCaps:
         rest[picked] = False
         order = np.lexsort((batch.rows, rising(batch[self.by])))
         order = np.concatenate([picked, order[rest[order]]])
-        return order[capped(self._caps(query, batch.rows[order]), len(order), size)]
-
-    def _caps(self, query: Query, rows: NDArray[np.int32]) -> list[CodedCap]:
-        caps = []
-        for cap in query.caps:
-            # Numbers of values hold within one call, so both come from the same one.
-            codes = self.catalogue.codes_of(cap.field, np.concatenate([query.before, rows]))
-            before = codes[: len(query.before)]
-            caps.append(CodedCap(codes[len(query.before) :], before, cap.most, cap.window))
-        return caps
+        return order[capped(coded(query, self.catalogue, batch.rows[order]), len(order), size)]

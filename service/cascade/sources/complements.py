@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.complements import Complements
+from retrieval.complements import LOOKED_AT, Complements
 from retrieval.index import VectorIndex
+from retrieval.order import descending
 from service.cascade.candidates import Candidates
 from service.cascade.eligible import barred, eligible
 from service.cascade.query import Query
@@ -19,16 +20,13 @@ from service.errors import Degraded
 
 Floats = NDArray[np.float32]
 
-STAND_INS = 10
-"""An anchor without vectors asks with those of so many items that are nearest to it by content."""
-_LOOKED_AT = 50
 _UNDER_RULE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """The IN vector that an anchor asks with: its own, or for an item that nobody has met yet, such as one
-    that came after the export, the mean over the known items nearest to it in the space of the towers."""
+    """The IN vector that an anchor asks with: its own, or for an item of the bundle that nobody has met the
+    mean over the known items nearest to it in the space of the towers."""
 
     complements: Complements
     index: VectorIndex
@@ -41,18 +39,15 @@ class Asking:
             return self.complements.query(anchor, np.ones(1, np.float32))
         direction = self.catalogue.items.take(anchor)
         direction[:, -1] = 0.0
-        near = self.index.search(direction, min(_LOOKED_AT, self.index.size))[1][0]
-        near = near[near >= 0]
-        near = near[self.complements.knows(near)][:STAND_INS]
-        return self.complements.query(near, np.ones(len(near), np.float32))
+        closeness, near = self.index.search(direction, min(LOOKED_AT, self.index.size))
+        inward = self.complements.inferred(near, closeness)[0][0]
+        unit: Floats = inward / np.maximum(np.linalg.norm(inward), np.float32(1e-12))
+        return unit
 
 
 @dataclass(frozen=True, slots=True)
 class GoesWith:
-    """Items of the bundle whose OUT vectors are nearest to what the anchor asks with.
-
-    An item that came after the export has no OUT vector: the next bundle knows whom it goes with.
-    """
+    """Items whose OUT vectors are nearest to what the anchor asks with, newer ones as well."""
 
     asking: Asking | None
     size: int
@@ -60,7 +55,7 @@ class GoesWith:
     requires: ClassVar[tuple[str, ...]] = ()
 
     def fetch(self, query: Query) -> Candidates:
-        """`score` is the cosine of IN and OUT.
+        """`score` is the cosine of IN and OUT; of a newer item the mean of those of its stand-ins.
 
         Raises:
             Degraded: the bundle has no such vectors.
@@ -68,6 +63,14 @@ class GoesWith:
         if self.asking is None:
             raise Degraded(self.name, "this bundle has no dual vectors; one that is trained anew has")
         wanted = self.size * (1 if query.rule is None else _UNDER_RULE) + len(barred(query))
-        rows, scores = self.asking.complements.search(self.asking.vector(query), wanted)
+        dual, vector, late = (
+            self.asking.complements,
+            self.asking.vector(query),
+            self.asking.catalogue.delta.rows,
+        )
+        rows, scores = dual.search(vector, wanted)
+        rows, scores = np.concatenate([rows, late]), np.concatenate([scores, dual.score(vector, late)])
         able = eligible(query, self.asking.catalogue, rows) & (scores > 0)
-        return Candidates.of(rows[able], score=scores[able])
+        rows, scores = rows[able], scores[able]
+        best = descending(scores, rows)[:wanted]
+        return Candidates.of(rows[best], score=scores[best])

@@ -47,6 +47,7 @@ def test_each_rule_is_told_with_what_it_lets_through(engine: Engine) -> None:
             "seen": LISTED - 2,
         },
         "passes_all": 2,
+        "caps": {},
         "capped": 0,
     }
 

@@ -109,6 +109,34 @@ def test_a_new_item_is_similar_to_items_of_its_kind(engine: Engine) -> None:
     assert ITEMS in answer(after, Kind.SIMILAR, "item-2", count=30).rows
 
 
+def test_a_new_item_is_a_complement_of_what_its_kind_goes_with(engine: Engine) -> None:
+    record = {"genres": ["horror"]}
+    before_horror = (HORROR - 1) % len(TASTES)
+    after = engine.with_changes([ItemChange("1", ItemId("new"), record)], NOW_MS)
+    for request in ({}, {"filter": {"field": "genres", "op": "has", "value": "horror"}}):
+        outcome = answer(after, Kind.COMPLEMENTARY, f"item-{before_horror}", count=60, **request)
+        assert ITEMS in outcome.rows
+        assert outcome.degraded == ()
+        assert ITEMS not in answer(after, Kind.COMPLEMENTARY, "item-2", count=20).rows
+    for gone in (None, {**record, "available": False}):
+        hidden = after.with_changes([ItemChange("2", ItemId("new"), gone)], NOW_MS)
+        assert ITEMS not in answer(hidden, Kind.COMPLEMENTARY, f"item-{before_horror}", count=60).rows
+
+
+def test_a_changed_item_is_another_complement_and_compaction_keeps_the_right_one(engine: Engine) -> None:
+    before_horror, before_drama = (HORROR - 1) % len(TASTES), (TASTES.index("drama") - 1) % len(TASTES)
+    changes = [ItemChange(str(i), ItemId(f"n-{i}"), {"genres": ["western"]}) for i in range(3)]
+    after = engine.with_changes(changes, NOW_MS)
+    after = after.with_changes([ItemChange("3", ItemId("n-2"), {"genres": ["horror"]})], NOW_MS)
+    after = after.with_changes([ItemChange("4", ItemId("n-0"), None)], NOW_MS)
+    after = after.over(after.catalogue.compacted())
+    row = int(after.catalogue.rows_of([ItemId("n-2")])[0])
+    assert row == ITEMS + 1
+    assert row in answer(after, Kind.COMPLEMENTARY, f"item-{before_horror}", count=60).rows
+    drama = answer(after, Kind.COMPLEMENTARY, f"item-{before_drama}", count=20).rows
+    assert not {ITEMS, ITEMS + 1} & set(drama.tolist())
+
+
 def test_a_bundle_without_dual_vectors_answers_by_co_occurrence_and_says_so(tmp_path: Path) -> None:
     engine = Engine.build(Bundle.open(write_tiny_bundle(tmp_path)), NullObserver())
     outcome = answer(engine, Kind.COMPLEMENTARY, "item-2", count=5)
