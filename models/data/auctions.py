@@ -17,7 +17,7 @@ placements  See `PLACEMENTS`: each has its share of the traffic, price level, bi
             floor and positions. An auction is for one position of one placement.
 auction     8 ads are drawn (an advertiser drawn twice takes part once, a bid below the floor does not);
             against them 2 outside competitors, log-normal(0.8) around 0.018 units per impression x the price
-            level.
+            level at position 0, less by the position's effect elsewhere.
 hidden      Each ad of each auction has a quality `hidden` x N that the logging policy sees, and no model.
 clicks      CTR = sigma(-4.2 + 1.5 u.v + appeal + placement's effect - 0.35 ln(1 + position) + hidden quality)
 policy      Ranks by bid x CTR at position 0 x exp(noise x Gumbel), outsiders likewise: its exploration.
@@ -229,6 +229,8 @@ def _candidates(dataset: Dataset, asked: Auctions, every: dict[str, NDArray[Any]
         position=asked.position[auction].astype(np.int32),
         floor_micros=floor[asked.placement[auction]],
         bid_micros=column("bid_micros", np.int64),
+        outside_micros=column("outside_micros", np.int64),
+        outside_second_micros=column("outside_second_micros", np.int64),
         ctr=column("ctr", np.float32),
         mean_ctr=column("mean_ctr", np.float32),
         hidden=column("hidden", np.float32),

@@ -8,6 +8,7 @@
 | `timestamp` (ms), `placement`, `position` | of the auction |
 | `floor_micros` | least bid and least price of the auction, per click |
 | `bid_micros` | what was bid for a click |
+| `outside_micros`, `outside_second_micros` | the best two offers of outside competitors, per impression |
 | `ctr` | the true click-through rate at that position, hidden quality included |
 | `mean_ctr` | the same averaged over the hidden quality: the most that a model can know |
 | `hidden` | the hidden quality, in logits |
@@ -37,6 +38,8 @@ _PLAIN: dict[str, Any] = {
     "position": np.int32,
     "floor_micros": np.int64,
     "bid_micros": np.int64,
+    "outside_micros": np.int64,
+    "outside_second_micros": np.int64,
     "ctr": np.float32,
     "mean_ctr": np.float32,
     "hidden": np.float32,
@@ -59,6 +62,8 @@ class Candidates:
     position: NDArray[np.int32]
     floor_micros: NDArray[np.int64]
     bid_micros: NDArray[np.int64]
+    outside_micros: NDArray[np.int64]
+    outside_second_micros: NDArray[np.int64]
     ctr: NDArray[np.float32]
     mean_ctr: NDArray[np.float32]
     hidden: NDArray[np.float32]
@@ -74,7 +79,7 @@ class Candidates:
     def first_auctions(self, count: int) -> Candidates:
         """The candidates of the first `count` auctions."""
         kept = self.auction < count
-        columns = {
+        columns: dict[str, Any] = {
             each.name: value[kept]
             for each in fields(self)
             if isinstance(value := getattr(self, each.name), np.ndarray)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from models.data.simulated_ads import PLACEMENTS, AuctionWorld, click_chance, mean_chance
+from models.data.simulated_ads import PLACEMENTS, POSITION, AuctionWorld, click_chance, mean_chance
 from models.data.simulated_items import DAY_MS, START_MS
 
 Floats = NDArray[np.float32]
@@ -64,6 +64,8 @@ class Entrants:
     """[A] sum of exp(score / noise) over the outsiders."""
     outside_noisy: Doubles
     """[A]."""
+    outside: Doubles
+    """[A, O] the outsiders' scores, without noise, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def draw_entrants(
         rng.random(shape, np.float32),
         np.exp(outside / noise).sum(axis=1),
         (outside + noise * rng.gumbel(size=outside.shape)).max(axis=1),
+        -np.sort(-outside, axis=1),
     )
 
 
@@ -228,6 +231,9 @@ def _won(asked: Auctions, entrants: Entrants, outcome: Outcome, start: int) -> d
 def _every(
     world: AuctionWorld, asked: Auctions, entrants: Entrants, outcome: Outcome, hidden: float, start: int
 ) -> dict[str, NDArray[Any]]:
+    # Where clicks are rarer, outsiders offer less by as much.
+    depth = (1.0 + asked.position[:, None]) ** -POSITION
+    outside = np.round(np.exp(entrants.outside) * depth).astype(np.int64)
     auction, column = np.nonzero(outcome.able)
     ad = entrants.ad[auction, column]
     logit = world.logit[asked.user[auction], ad]
@@ -240,6 +246,8 @@ def _every(
         "hidden": entrants.hidden[auction, column],
         "clicked": entrants.chance[auction, column] < entrants.ctr[auction, column],
         "won": outcome.column[auction] == column,
+        "outside_micros": outside[auction, 0],
+        "outside_second_micros": outside[auction, 1],
     }
 
 

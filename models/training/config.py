@@ -175,6 +175,11 @@ class RankerConfig(_Section):
     kind_weight: float = Field(
         0.0, ge=0, description="weight of the heads that tell event kinds apart, where there are several"
     )
+    samples: Literal["events", "impressions"] = Field(
+        "events",
+        description="events with candidates of the funnel, or impressions: sponsored ones, clicked or not, "
+        "under split.protocol global-time",
+    )
     candidates: int = Field(40, ge=2, description="the positive and sampled negatives per request")
     hard_share: float = Field(0.7, ge=0, le=1, description="negatives from the funnel; the rest is uniform")
     learning_rate: float = Field(3e-4, gt=0, description="peak of the one-cycle schedule, in each phase")
@@ -186,6 +191,25 @@ class RankerConfig(_Section):
     warmup_epochs: int = Field(0, ge=0, description="epochs of the warm-up; 0 leaves it out")
     epochs: int = Field(3, ge=1, description="epochs on the funnel's candidates; the best one is kept")
     requests: int = Field(20_000, ge=1, description="requests of the ranker's own slice at most")
+
+
+class AuctionConfig(_Section):
+    """AIE: what auctions tell the training on sponsored impressions; nothing of it is served."""
+
+    market_price_weight: float = Field(
+        0.0, ge=0, description="AM2: weight of predicting the market price of won impressions; 0 = without"
+    )
+    market_price_network: str = Field(
+        "dynamic", description="a name in models/networks/market_price.py: dynamic, static"
+    )
+    market_price_width: int = Field(32, ge=1, description="width of that network")
+    market_price_rank: int = Field(8, ge=1, description="rank of the weights that the placement makes")
+    bid_weight: float = Field(
+        0.0, ge=0, description="BCM: how much more a click on the highest bid of a placement weighs"
+    )
+    propensity_clip: float = Field(
+        0.0, ge=0, description="impressions weigh 1 / propensity, at most so much; 0 = all alike"
+    )
 
 
 class QueryConfig(_Section):
@@ -214,6 +238,12 @@ class QueryConfig(_Section):
     loss: str = Field("auto", description="as of the towers")
     negatives: int = Field(1024, ge=2, description="the sample of the sampled softmax")
 
+    def seen_from(self, folder: Path) -> QueryConfig:
+        """The same with a relative folder of the text model made relative to the working folder."""
+        if self.text_model is None:
+            return self
+        return self.model_copy(update={"text_model": str(folder / self.text_model)})
+
 
 class RetrievalConfig(_Section):
     """Clusters, neighbours, the index and the user snapshot."""
@@ -235,12 +265,6 @@ class RetrievalConfig(_Section):
     )
     snapshot_users: int = Field(20_000, ge=1, description="users whose mixtures smooth those of others")
     snapshot_clusters: int = Field(8, ge=1, description="clusters kept per user of the snapshot")
-
-    def seen_from(self, folder: Path) -> QueryConfig:
-        """The same with a relative folder of the text model made relative to the working folder."""
-        if self.text_model is None:
-            return self
-        return self.model_copy(update={"text_model": str(folder / self.text_model)})
 
 
 class ComplementConfig(_Section):
@@ -272,6 +296,7 @@ class TrainConfig(_Section):
     complements: ComplementConfig = ComplementConfig()
     preranker: PreRankerConfig = PreRankerConfig()
     ranker: RankerConfig = RankerConfig()
+    auction: AuctionConfig = AuctionConfig()
     calibration: str = Field("auto", description="isotonic, platt, or auto: the better on held-out requests")
     plan: dict[str, Any] = Field(default_factory=dict, description="overrides of models/plan.py")
 

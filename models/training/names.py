@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from models.networks.aw_moe import FORMS
 from models.networks.encoders import ENCODERS
+from models.networks.market_price import MARKET_PRICE_NETWORKS
 from models.training.config import ConfigError, TrainConfig
 from models.training.losses import RETRIEVAL_LOSSES
 from models.training.neighbours import NEIGHBOUR_METHODS
@@ -17,6 +18,7 @@ NAMES: Mapping[str, Collection[str]] = {
     "tower.loss": ("auto", *RETRIEVAL_LOSSES),
     "preranker.loss": ("auto", *RETRIEVAL_LOSSES),
     "ranker.loss": RANKER_LOSSES,
+    "auction.market_price_network": MARKET_PRICE_NETWORKS,
     "ranker.kind": FORMS,
     "retrieval.neighbour_method": ("auto", *NEIGHBOUR_METHODS),
     "calibration": ("auto", *calibrators),

@@ -31,6 +31,7 @@ from models.training.query import train_query, usable
 from models.training.query_model import QueryModel, text_model
 from models.training.quotas import GRID, best_quotas, recall_of, union
 from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
+from models.training.sponsored import Levels, check_samples, train_on_impressions
 from models.training.tables import Space, Tables, decayed_popularity
 from models.training.timeline import Requests, Timeline, newest_per_user
 from models.training.tower import Towers, train_towers
@@ -85,6 +86,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         ValueError: the data set is too small for the protocol.
     """
     check_names(config)
+    check_samples(config)
     encoder = text_model(config.query, config.threads)
     deterministic(config.threads, config.seed)
     seconds: dict[str, float] = {}
@@ -122,9 +124,15 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         held_out = known.pools(validation, "candidates, validation")
     plan = replace(plan, ranked=choose_width(config, plan, held_out))
     with timed(seconds, "ranker"):
-        data = RankerData(own, pools, uniform, uniform_cross, timeline.requests(early), validation, held_out)
-        data = data.within(plan.ranked)
-        ranker = train_ranker(features, data, plan.ranked, config.ranker, config.seed, config.tower.dim + 1)
+        levels: Levels | None = None
+        if config.ranker.samples == "impressions":
+            ranker, levels = train_on_impressions(features, before, known, late, split, config)
+        else:
+            older = timeline.requests(early)
+            data = RankerData(own, pools, uniform, uniform_cross, older, validation, held_out)
+            data = data.within(plan.ranked)
+            query_size = config.tower.dim + 1
+            ranker = train_ranker(features, data, plan.ranked, config.ranker, config.seed, query_size)
     with timed(seconds, "distillation"):
         judged = Asked(validation, held_out)
         taught = distil(
@@ -143,9 +151,10 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         survived, _ = agreement(features, ranker, judged, plan.ranked)
     with timed(seconds, "calibration"):
         logits = ranker.logits(features.batch(validation), held_out, plan.ranked)
-        calibrator, tried = fit_calibrator(config.calibration, logits, held_out)
+        levels = levels or Levels(logits, held_out, validation.placement)
+        calibrator, tried = fit_calibrator(config.calibration, levels.logits, levels.pools)
         counted = decayed_popularity(dataset, split.train)
-        posterior = fit_posterior(calibrator, logits, held_out, validation.placement, counted)
+        posterior = fit_posterior(calibrator, levels.logits, levels.pools, levels.placement, counted)
     final = funnels.after(split.train_and_validation)
     with timed(seconds, "complements"):
         settings = IndexSettings(config.retrieval.index)
@@ -162,7 +171,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
             "final_ndcg@10": funnel_ndcg(logits, held_out),
             "recall_at_quotas": union_recall,
             **_judge_funnel(held_out, plan),
-            **_judge_ranker(logits, held_out, calibrator),
+            **_judge_ranker(levels.logits, levels.pools, calibrator),
             "calibration_log_loss": tried,
         }
     }
@@ -329,10 +338,12 @@ def _judge_funnel(pools: list[Pool], plan: Plan) -> dict[str, float]:
 def _judge_ranker(logits: list[Any], pools: list[Pool], calibrator: Calibrator) -> dict[str, float]:
     values, labels, request = labelled(logits, pools)
     probability = calibrator(values)
-    return {
+    found = {
         "auc": auc(labels, values),
         "gauc": gauc(labels, values, request.astype(np.int32)),
         "log_loss": log_loss(labels, probability),
         "ece": ece(labels, probability),
         "copc": copc(labels, probability),
     }
+    # Requests with one candidate have no AUC of their own.
+    return {name: value for name, value in found.items() if not math.isnan(value)}

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.studies import aw_moe, cold, hcn, knn_embed, sources, towers
+from models.studies import aie, aw_moe, cold, hcn, knn_embed, sources, towers
 from service.replay import off_policy_study, relation_study, search_study
+from service.replay.aie_tables import tell_aie
 from service.replay.hcn_tables import tell_hcn
 from service.replay.ranker_tables import tell_rankers
 from service.replay.relation_tables import tell_relations
@@ -21,9 +22,12 @@ class Study:
 
     run: Callable[..., dict[str, Any]]
     tell: Callable[[Found], str]
+    reads_folder: bool = False
+    """`run` takes the data set's folder, too (`folder=...`): it reads more of it than a data set holds."""
 
 
 STUDIES: Mapping[str, Study] = {
+    "aie": Study(aie.study, tell_aie, reads_folder=True),
     "tower": Study(towers.study, tell_towers),
     "aw-moe": Study(aw_moe.study, tell_rankers),
     "cold": Study(cold.study, tell_cold),
