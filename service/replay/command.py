@@ -114,6 +114,8 @@ def study(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
     check_names(config)
     more = {"bandit": arguments.bandit} if arguments.bandit else {}
+    if chosen.reads_folder:
+        more["folder"] = arguments.dataset
     found = chosen.run(load_dataset(arguments.dataset), config, seeds, fit=arguments.fit, **more)
     # What took hours is told before anything can go wrong with a file.
     print(chosen.tell(found))
