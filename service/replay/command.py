@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 from pydantic import TypeAdapter
 
-from models.artifacts import BundleError, write_json
+from models.artifacts import BundleError, write_bytes, write_json
 from models.data.dataset import load_dataset
 from models.data.problems import DataError
 from models.plan import Plan
@@ -26,7 +27,9 @@ from service.cascade.observe import NullObserver
 from service.cascade.query import Kind
 from service.engine import Engine
 from service.errors import OperatorError
+from service.replay.beyond import Yardstick
 from service.replay.judge import DEFAULT_BASELINES, judge
+from service.replay.knob import draw_knob, knob, tell_knob
 from service.replay.replay import replay
 from service.replay.studies import STUDIES
 from service.replay.table import tables
@@ -71,9 +74,17 @@ def main(argv: list[str]) -> int:
         metavar="KEY=VALUE",
         help="bundle: replay under this change of the plan, too, such as own_share=1, and compare the lists",
     )
+    parser.add_argument(
+        "--knob", action="store_true", help="bundle: replay along the diversity knob, too, by both methods"
+    )
+    parser.add_argument(
+        "--picture", type=Path, help="bundle: draw the knob into this file, .png or .svg; implies --knob"
+    )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(argv)
-    for option in ("config",) if arguments.bundle else ("after_last", "against"):
+    if arguments.picture and arguments.picture.suffix not in (".png", ".svg"):
+        parser.error(f"--picture {arguments.picture}: draws .png and .svg")
+    for option in ("config",) if arguments.bundle else ("after_last", "against", "knob", "picture"):
         if getattr(arguments, option):
             kind = "study" if arguments.bundle else "bundle"
             parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
@@ -89,9 +100,13 @@ def main(argv: list[str]) -> int:
             arguments.threads,
             after_last=arguments.after_last,
             against=arguments.against,
+            turn=arguments.knob or arguments.picture is not None,
         )
         if arguments.json:
             write_json(arguments.json, found)
+        if arguments.picture:
+            form = arguments.picture.suffix.removeprefix(".")
+            write_bytes(arguments.picture, draw_knob(found["knob"], form))
     except (BundleError, ConfigError, DataError, OperatorError, ValueError, OSError) as error:
         print(f"cascada evaluate: {error}", file=sys.stderr)
         return 2
@@ -100,6 +115,8 @@ def main(argv: list[str]) -> int:
         f"seed {found['seed']}\n"
     )
     print(tables(found))
+    if "knob" in found:
+        print(f"\n{tell_knob(found['knob'])}")
     return 0
 
 
@@ -141,10 +158,12 @@ def evaluate(
     *,
     after_last: bool = False,
     against: Sequence[str] = (),
+    turn: bool = False,
 ) -> dict[str, Any]:
     """All figures of a bundle on the data set that it was trained on.
 
-    `against` names changes of the plan, KEY=VALUE, whose final lists are compared with the bundle's own.
+    `against` names changes of the plan, KEY=VALUE, whose final lists are compared with the bundle's own;
+    `turn` replays it along the diversity knob, too.
 
     Raises:
         ValueError: the data set is another one, so that its test events may have been trained on; or a change
@@ -171,6 +190,9 @@ def evaluate(
     engine = Engine.build(bundle, NullObserver())
     replayed = replay(engine, dataset, timeline, requests)
     names = engine.cascades[Kind.RECOMMEND].source_names
+    vectors = np.asarray(bundle.item_vectors)[:, :-1]
+    yardstick = Yardstick.of(dataset, timeline, split, requests, vectors)
+    turned = {"knob": knob(bundle, dataset, timeline, requests, yardstick)} if turn else {}
     others = {
         f"final list, {change}": replay(
             Engine.build(bundle, NullObserver(), plan=plan), dataset, timeline, requests
@@ -185,7 +207,8 @@ def evaluate(
         "seed": training["config"]["seed"],
         "plan": json.loads(json.dumps(bundle.plan.to_json())),
         "training seconds": training["seconds"],
-        **judge(replayed, requests, dataset, timeline, split, names, baselines, others),
+        **judge(replayed, requests, dataset, timeline, split, names, baselines, others, yardstick),
+        **turned,
     }
 
 

@@ -26,6 +26,7 @@ from retrieval.metrics import (
     ranking_metrics,
 )
 from retrieval.order import descending
+from service.replay.beyond import Yardstick, beyond
 from service.replay.replay import LIST, STEPS, Replayed
 
 Rows = NDArray[np.int32]
@@ -73,6 +74,7 @@ def judge(
     source_names: tuple[str, ...],
     baselines: Sequence[str],
     others: Mapping[str, Sequence[Replayed]],
+    yardstick: Yardstick,
 ) -> dict[str, Any]:
     """Every figure of the evaluation, as plain JSON types; `others` are replays under other plans."""
     relevant = requests.relevant
@@ -100,6 +102,7 @@ def judge(
         "final list against": {
             name: comparison(final, other) for name, other in lists.items() if name != "final list"
         },
+        "beyond": beyond({name: each.ranked for name, each in lists.items()}, yardstick),
         "ranker": ranker(replayed, relevant),
         "baselines": settings,
         "degraded": sum(bool(each.degraded) for each in replayed),

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from service.replay.beyond import COLUMNS
+
 LIST_COLUMNS = ("HR@10", "NDCG@10", "Recall@20", "NDCG@20", "HR@100", "Recall@100", "coverage@20")
 
 
 def tables(found: dict[str, Any]) -> str:
-    """Funnel, sources, lists and ranker, one table each."""
-    return "\n\n".join(
-        (_funnel(found), _sources(found), _stages(found), _lists(found), _ranker(found), _timings(found))
-    )
+    """Funnel, sources, stages, lists, what else these are, and ranker, one table each."""
+    tellers = (_funnel, _sources, _stages, _lists, _beyond, _ranker, _timings)
+    return "\n\n".join(tell(found) for tell in tellers)
 
 
 def _funnel(found: dict[str, Any]) -> str:
@@ -68,6 +69,24 @@ def _lists(found: dict[str, Any]) -> str:
         "The last column is the final list's NDCG@10 minus the row's, paired test."
     )
     return f"{title}\n\n" + table(("list", *LIST_COLUMNS, "final list is better by"), rows)
+
+
+def _beyond(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            *(f"{each[column]:.2f}" if column == "novelty" else f"{each[column]:.4f}" for column in COLUMNS),
+        ]
+        for name, each in found["beyond"].items()
+    ]
+    title = (
+        "The same lists beyond accuracy, their first 10 places: share of the catalogue, novelty in bits, "
+        "mean distance of two items of a list, relevant items that the most popular ones lack; then how "
+        "evenly items are shown, each figure between the worst (0) and the best (1) that such lists can "
+        "have, but for Gini, whose best is 0, with places alike or by their worth (Gini-w); DPFR is the "
+        "distance to the best trade-off of relevance and fairness."
+    )
+    return f"{title}\n\n" + table(("list", *COLUMNS), rows)
 
 
 def _ranker(found: dict[str, Any]) -> str:
