@@ -16,6 +16,7 @@ from models.data.columns import Dataset
 from models.data.dataset import write_dataset
 from models.data.gowalla import load_gowalla
 from models.data.importer import import_dataset
+from models.data.ipinyou import load_ipinyou
 from models.data.mapping import TABLES
 from models.data.movielens import load_movielens_100k, load_movielens_small
 from models.data.problems import DataError, Problems
@@ -47,6 +48,11 @@ _FOLDERS: dict[str, tuple[Callable[[Path], Dataset], str, str]] = {
         load_hep_th,
         "convert the HEP-TH citation graph, split at random per citing paper",
         "the folder of cit-HepTh.txt",
+    ),
+    "ipinyou": (
+        load_ipinyou,
+        "convert the won auctions of an iPinYou campaign, with bids and market prices",
+        "the folder of train.log.txt and test.log.txt",
     ),
 }
 """What is made of files that the user has fetched: the loader, what it does, and what `--source` is."""

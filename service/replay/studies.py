@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.studies import aie, aw_moe, cold, hcn, knn_embed, sources, towers
+from models.studies import aie, aw_moe, cold, hcn, knn_embed, market_price, sources, towers
 from service.replay import off_policy_study, relation_study, search_study
 from service.replay.aie_tables import tell_aie
 from service.replay.hcn_tables import tell_hcn
+from service.replay.market_price_tables import tell_market_price
 from service.replay.ranker_tables import tell_rankers
 from service.replay.relation_tables import tell_relations
 from service.replay.source_tables import tell_sources
@@ -35,6 +36,7 @@ STUDIES: Mapping[str, Study] = {
     "knn-embed": Study(knn_embed.study, tell_knn_embed),
     "search": Study(search_study.study, search_study.tell),
     "off-policy": Study(off_policy_study.study, off_policy_study.tell),
+    "market-price": Study(market_price.study, tell_market_price),
     "sources": Study(sources.study, tell_sources),
     "relations": Study(relation_study.study, tell_relations),
 }
