@@ -101,7 +101,7 @@ class LexicalIndex:
             BundleError: the folder holds no readable index.
         """
         try:
-            with tempfile.TemporaryDirectory(prefix="cascada-lexical-") as links:
+            with tempfile.TemporaryDirectory(prefix="cascada-lexical-", ignore_cleanup_errors=True) as links:
                 for file in folder.resolve().iterdir():
                     os.symlink(file, Path(links, file.name))
                 index = tantivy.Index.open(links)

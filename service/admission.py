@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.entrance import ARRIVED
 from service.api.errors import to_response
 from service.errors import Shed
 from service.metrics import Metrics
+from service.overload.doorkeeper import ANNOUNCED
+from service.overload.pressure import LISTS, Pressure
 
 
 class Admission:
@@ -20,6 +25,10 @@ class Admission:
         self._metrics = metrics
         self._taken = 0
 
+    def count_refusal(self) -> None:
+        """A call was refused at the door."""
+        self._metrics.shed.inc()
+
     @contextmanager
     def permit(self) -> Iterator[None]:
         """Hold a permit for the length of the block.
@@ -28,7 +37,7 @@ class Admission:
             Shed: all are taken.
         """
         if self._taken >= self._permits:
-            self._metrics.shed.inc()
+            self.count_refusal()
             raise Shed(f"{self._permits} calls are in progress; try again in a moment")
         self._taken += 1
         self._metrics.in_progress.set(self._taken)
@@ -42,9 +51,10 @@ class Admission:
 class Door:
     """Takes a permit for each call under /v1; health and metrics are never refused."""
 
-    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission, pressure: Pressure | None = None) -> None:
         self._app = app
         self._admission = admission
+        self._pressure = pressure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call, or refuse it with 503 and `Retry-After`."""
@@ -52,7 +62,31 @@ class Door:
             await self._app(scope, receive, send)
             return
         try:
+            if self._pressure is not None and scope["path"] in LISTS and scope["method"] == "POST":
+                await self._list(self._pressure, scope, receive, send)
+                return
             with self._admission.permit():
                 await self._app(scope, receive, send)
         except Shed as refusal:
             await to_response(refusal)(scope, receive, send)
+
+    async def _list(self, pressure: Pressure, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        arrived = scope.get(ARRIVED) or time.monotonic()
+        try:
+            pressure.enter(scope.get(ANNOUNCED, False))
+        except Shed:
+            self._admission.count_refusal()
+            raise
+        try:
+            with self._admission.permit():
+                await self._app(scope, receive, watched)
+        finally:
+            pressure.leave(time.monotonic() - arrived, status == HTTPStatus.OK)

@@ -32,6 +32,8 @@ from service.api.schemas import ProblemOut, RecommendIn, SearchIn, SimilarIn
 from service.api.shortcut import Direct, Shortcut
 from service.errors import OperatorError
 from service.metrics import Metrics
+from service.overload.doorkeeper import doorkeeper
+from service.overload.pressure import Pressure
 from service.parts import Parts
 from service.settings import Settings
 from service.startup import start
@@ -58,11 +60,12 @@ def create_app(
     `on_failure` is told when it cannot start; such an app never becomes ready. `on_ready` is told when it is.
     """
     metrics = Watch()
+    pressure = Pressure(metrics, settings.latency_target_ms, settings.least_quality)
     app = FastAPI(
         title="cascada",
         summary="Which items now, for this user?",
         version=version("cascada"),
-        lifespan=_lifespan(settings, metrics, on_failure, on_ready),
+        lifespan=_lifespan(settings, metrics, pressure, on_failure, on_ready),
         redoc_url=None,
         responses={status: {"model": ProblemOut} for status in (422, 503)},
     )
@@ -71,22 +74,27 @@ def create_app(
     for resource in (*lists, events, items, interests, users, advertisers, explain, operations):
         app.include_router(resource.router)
     install_errors(app)
+    app.state.doorkeeper = doorkeeper(pressure, metrics)
     # The last one added is the outermost.
     app.add_middleware(Shortcut, directs=DIRECTS)
     batches = dict.fromkeys(("/v1/events", "/v1/items"), settings.max_batch_body_bytes)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, paths=batches)
-    app.add_middleware(Door, admission=Admission(settings.permits, metrics))
+    app.add_middleware(Door, admission=Admission(settings.permits, metrics), pressure=pressure)
     app.add_middleware(KeyGate, keys=settings.api_keys)
     app.add_middleware(Entrance, metrics=metrics, access_log=settings.access_log)
     return app
 
 
 def _lifespan(
-    settings: Settings, metrics: Metrics, on_failure: OnFailure | None, on_ready: OnReady | None
+    settings: Settings,
+    metrics: Metrics,
+    pressure: Pressure,
+    on_failure: OnFailure | None,
+    on_ready: OnReady | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts = app.state.parts = Parts.of(settings, metrics)
+        parts = app.state.parts = Parts.of(settings, metrics, pressure)
         starting = asyncio.create_task(_start(parts, on_failure, on_ready), name="start")
         try:
             yield

@@ -15,6 +15,7 @@ from service.cascade.cursor import LIMIT, Cursor, Cursors
 from service.cascade.hydrate import Moment, hydrate
 from service.cascade.observe import Observer
 from service.cascade.query import Kind, Outcome, Query, Request
+from service.cascade.round import Round
 from service.catalogue import Catalogue
 from service.errors import OperatorError
 from service.features.store import ItemChange, UserRecord
@@ -144,6 +145,10 @@ class Engine:
         """The plan that the query is answered by."""
         placed = self.placed.get(query.placement_name)
         return self.plan if placed is None else placed.plan
+
+    def rounds_of(self, query: Query) -> tuple[Round, ...]:
+        """The rounds that the query goes through."""
+        return self._cascades_of(query)[query.kind].rounds
 
     def next_cursor(self, request: Request, query: Query, outcome: Outcome) -> str | None:
         """The cursor after this page; None where the list ends."""

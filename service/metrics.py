@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
+from service.overload.costs import Costs
 from service.stage_metrics import LABELS, StageMetrics
 
 WAITS_S = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0)
@@ -30,6 +31,12 @@ class Metrics:
         self.request_seconds = histogram("request_seconds", "Time from the door to the last byte", "route")
         self.in_progress = gauge("in_progress", "Calls that hold a permit")
         self.shed = counter("shed", "Calls refused at the door")
+        self.turn_seconds = histogram(
+            "turn_seconds", "Time for which a list waited for its turn to be computed"
+        )
+        self.quality = gauge("quality", "Share of the plan's widths that lists are ranked with, at least")
+        self.quality.set(1)
+        self.costs: Costs | None = None
         self.client_gone = counter("client_gone", "Calls given up because the client had left")
 
         self.answers = counter("answers", "Answered queries", "cascade")
@@ -102,6 +109,11 @@ class Metrics:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
 
+    def on_refused(self, route: str) -> None:
+        """A call was refused before it was parsed."""
+        self.shed.inc()
+        self.requests.labels(route, 503).inc()
+
     def on_bundle(self, version: str, schema_hash: str, created: str) -> None:
         """Another bundle serves from now on."""
         self.bundle.clear()
@@ -134,6 +146,8 @@ class Metrics:
     ) -> None:
         """See `service.cascade.observe.Observer`."""
         self._stages.add(cascade, stage, seconds, rows_in, rows_out, failed)
+        if self.costs is not None and rows_in and stage.startswith("score."):
+            self.costs.observe(cascade, stage, rows_in, seconds)
 
     def on_source(self, cascade: str, source: str, proposed: int, unique: int) -> None:
         """See `service.cascade.observe.Observer`."""
@@ -154,6 +168,8 @@ class Metrics:
 
     def on_answer(self, cascade: str, seconds: float, returned: int, degraded: tuple[str, ...]) -> None:
         """See `service.cascade.observe.Observer`."""
+        if self.costs is not None:
+            self.costs.close(cascade, seconds)
         self.answers.labels(cascade).inc()
         self.answer_seconds.labels(cascade).observe(seconds)
         self.answer_items.labels(cascade).inc(returned)

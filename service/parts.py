@@ -17,6 +17,7 @@ from service.first_impressions import FirstImpressions
 from service.follower import Follower
 from service.index_sampler import IndexSampler
 from service.metrics import Metrics
+from service.overload.pressure import Pressure
 from service.recommender import Recommender
 from service.settings import Settings
 from service.trends import TrendFollower, Trends
@@ -37,6 +38,7 @@ class Parts:
     sampler: IndexSampler
     market: Market
     recommender: Recommender
+    pressure: Pressure
     follower: Follower
     upkeep: Upkeep
     trends: Trends
@@ -44,7 +46,7 @@ class Parts:
     watchdog: Background
 
     @classmethod
-    def of(cls, settings: Settings, metrics: Metrics) -> Parts:
+    def of(cls, settings: Settings, metrics: Metrics, pressure: Pressure) -> Parts:
         """All parts, none of them started."""
         server, url = _server(settings)
         store = RedisStore(url, Keys(settings.redis_prefix), _limits(settings), observe=metrics.on_store)
@@ -54,7 +56,7 @@ class Parts:
         traces = Journal(store.traces.add, metrics, settings.trace_share, settings.trace_limit)
         sampler = IndexSampler(metrics, settings.index_recall_share)
         market = Market.of(settings, metrics, url)
-        recommender = Recommender(store, effects, metrics, sampler, traces, market.auctioneer)
+        recommender = Recommender(store, effects, metrics, sampler, traces, market.auctioneer, pressure)
         kept = Kept(settings.trace_share, settings.trace_limit, settings.trace_hours)
         explainer = Explainer(
             store.traces.find, traces, lambda: recommender.engine, kept, settings.counterfactual_seconds
@@ -76,6 +78,7 @@ class Parts:
             sampler=sampler,
             market=market,
             recommender=recommender,
+            pressure=pressure,
             follower=follower,
             upkeep=upkeep,
             trends=trends,
@@ -88,6 +91,7 @@ class Parts:
         await self.trend_follower.stop()
         await self.upkeep.stop()
         await self.follower.stop()
+        await self.pressure.lag.stop()
         await self.sampler.stop()
         await self.effects.stop(self.settings.drain_seconds)
         await self.traces.stop(self.settings.drain_seconds)

@@ -59,7 +59,7 @@ class SponsoredIn(Body):
 class Placement(Body):
     """What holds at one placement.
 
-    `count`, `diversity`, `include_seen`, `exclude_own` and `caps` hold where a call says nothing of them. The
+    `count`, `diversity`, `include_seen`, `exclude_own`, `caps` and `deadline_ms` hold where a call says nothing of them. The
     filter holds besides the call's own, and boosts multiply: what the operator rules out stays out. `plan`
     overrides single keys of the service's plan. With `sponsored` some of its places are sold.
     """
@@ -71,6 +71,7 @@ class Placement(Body):
     include_seen: bool | None = None
     exclude_own: OwnIn | None = None
     caps: list[CapIn] = Field([], max_length=8)
+    deadline_ms: int | None = Field(None, ge=1, le=60_000)
     plan: dict[str, Any] = Field({})
     sponsored: SponsoredIn | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -11,6 +12,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from service.acceptor import Acceptor
 from service.app import create_app
 from service.settings import Settings
 
@@ -29,18 +31,45 @@ def serve(settings: Settings, listener: socket.socket) -> int:
         failures.append(error)
         server.should_exit = True
 
-    server = uvicorn.Server(configuration(create_app(settings, give_up), settings))
+    server = Server(configuration(create_app(settings, give_up), settings), listener)
     end_well()
-    server.run(sockets=[listener])
+    server.run()
     if failures:
         raise failures[0]
     return 0
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server over a listening socket, with an acceptor of our own."""
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+        super().__init__(config)
+        self._listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Run the app's start, then accept."""
+        await super().startup(sockets=[])
+        self._listener.listen(self.config.backlog)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._accept(Acceptor(self._listener, self._protocol, self.server_state.connections))
+
+    def _accept(self, acceptor: Acceptor) -> None:
+        self.servers.append(acceptor)  # type: ignore[arg-type]
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
 
 def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """How uvicorn runs the app."""
     return uvicorn.Config(
         app,
+        http=app.state.doorkeeper,
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -14,6 +14,7 @@ from service.auction.auctioneer import Auction, Auctioneer
 from service.cascade.candidates import Candidates
 from service.cascade.hydrate import Moment
 from service.cascade.query import ItemId, Kind, Outcome, Query, Request
+from service.cascade.round import Round
 from service.effects import SideEffects
 from service.engine import Engine
 from service.errors import ClientGone, NotReady
@@ -25,6 +26,7 @@ from service.features.streams import Impression
 from service.index_sampler import IndexSampler
 from service.logs import add_context
 from service.metrics import Metrics
+from service.overload.pressure import Pressure, with_quality
 from service.starvation import STARVED
 
 SPONSORED = "sponsored"
@@ -71,6 +73,7 @@ class Recommender:
         sampler: IndexSampler,
         journal: Journal | None = None,
         auctioneer: Auctioneer | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
         self._store = store
         self._sampler = sampler
@@ -78,6 +81,7 @@ class Recommender:
         self._metrics = metrics
         self._journal = journal
         self._auctioneer = auctioneer
+        self._pressure = pressure
         self._engine: Engine | None = None
 
     @property
@@ -104,13 +108,16 @@ class Recommender:
         self._metrics.live_item_limit.set(engine.catalogue.overlay.capacity)
         self._metrics.faulty_offers.set(len(engine.catalogue.offers.faulty))
 
-    async def answer(self, request: Request, moment: Moment, gone: Gone = _never) -> Answered:
+    async def answer(
+        self, request: Request, moment: Moment, gone: Gone = _never, left: Callable[[], bool] = bool
+    ) -> Answered:
         """Answer one request; a store that does not answer is labelled, never an error.
 
         Raises:
             CallerError, NotFound: the request cannot be answered as it is.
             NotReady: see `engine`.
-            ClientGone: `gone` said so after a long wait, before the work began.
+            ClientGone: `left` said so, or `gone` after a long wait, before the work began.
+            Shed: its deadline passed while it waited for its turn.
         """
         started = time.monotonic()
         engine = self.engine
@@ -118,12 +125,14 @@ class Recommender:
         if request.placement not in engine.placements:
             self._metrics.unknown_placements.labels(request.kind).inc()
         (record, without), seen = await self._know(request, moment)
-        if time.monotonic() - started > LONG_WAIT_S and await gone():
+        if self._pressure is not None:
+            await self._pressure.turn(moment)
+        if left() or (time.monotonic() - started > LONG_WAIT_S and await gone()):
             self._metrics.client_gone.inc()
             raise ClientGone("the client left before its answer was begun")
         # Read again after the wait: an item that was hidden meanwhile is hidden.
         engine = self.engine
-        query = engine.hydrate(request, record, moment)
+        query, rounds = self._fitted(engine, engine.hydrate(request, record, moment))
         kept = self._journal is not None and self._journal.wants(request, query.request_id)
         outcome, facets, batches = _run(
             engine, request, query, shown=kept or request.explain or _sells(request)
@@ -134,6 +143,8 @@ class Recommender:
             recording = Recording(engine, request, record, query, outcome, batches, trend)
         traced, auction = recording, await self._sell(engine, request, query, outcome, batches, seen)
         degraded = without + outcome.degraded
+        if self._pressure is not None:
+            degraded += self._pressure.answered(query, rounds, outcome.fates)
         if auction is not None:
             outcome = auction.outcome
             recording = recording and replace(recording, outcome=outcome)

@@ -79,6 +79,15 @@ class Settings(BaseSettings):
 
     permits: int = Field(64, ge=1, description="Calls in progress at once; more are refused with 503.")
     deadline_ms: int = Field(1000, ge=1, le=60_000, description="Time for an answer if the call names none.")
+    latency_target_ms: float | None = Field(
+        None,
+        gt=0,
+        description="99th percentile of latency to keep by narrower answers, then refusals; empty: six times "
+        "what an answer takes here.",
+    )
+    least_quality: float = Field(
+        0.25, gt=0, le=1, description="Least share of the plan's widths that an answer is ranked with."
+    )
     side_effect_queue: int = Field(
         1000, ge=1, description="Answers that wait to be logged; more are dropped and counted."
     )

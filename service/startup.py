@@ -38,6 +38,7 @@ async def start(parts: Parts) -> None:
         parts.server.start()
         parts.watchdog.start(parts.server.keep_running())
     parts.effects.start()
+    parts.pressure.lag.start()
     parts.traces.start()
     parts.sampler.start()
     engine = await asyncio.to_thread(open_engine, parts.settings, parts.metrics, parts.trends)

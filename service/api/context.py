@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.api.entrance import Call, call_of
+from service.api.entrance import LEFT, Call, call_of
 from service.api.json_route import JsonResponse
 from service.api.lists import render
 from service.api.schemas import ListIn, RecommendIn
@@ -33,6 +33,10 @@ PartsOf = Annotated[Parts, Depends(_parts)]
 CallOf = Annotated[Call, Depends(_call)]
 
 
+def _here() -> bool:
+    return False
+
+
 def now_ms() -> int:
     """The wall clock in milliseconds."""
     return int(time.time() * 1000)
@@ -42,9 +46,12 @@ async def answer_list(
     parts: Parts, call: Call, connection: Request, body: ListIn, request: cascade.Request
 ) -> JsonResponse:
     """Answer any call for a list; its deadline counts from the door."""
-    budget_ms = body.deadline_ms or parts.settings.deadline_ms
+    placed = parts.settings.placements.get(body.placement)
+    budget_ms = body.deadline_ms or (placed and placed.deadline_ms) or parts.settings.deadline_ms
     moment = Moment(call.request_id, now_ms(), call.arrived + budget_ms / 1000)
-    answered = await parts.recommender.answer(request, moment, connection.is_disconnected)
+    answered = await parts.recommender.answer(
+        request, moment, connection.is_disconnected, connection.scope.get(LEFT, _here)
+    )
     content = render(answered)
     if answered.auction is None and isinstance(body, RecommendIn) and body.sponsored:
         content["degraded"].append(SPONSORED)

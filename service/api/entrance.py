@@ -19,7 +19,11 @@ from service.metrics import Metrics
 
 KEY = "cascada.call"
 HEADER = "x-request-id"
-_ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+ARRIVED = "cascada.arrived"
+"""In the scope of a call whose arrival is known better than by when its turn in the loop came."""
+LEFT = "cascada.left"
+"""In the scope of a call whose client can be looked after for nothing: tells whether it has gone."""
+ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _log = logging.getLogger("cascada.access")
 
 
@@ -53,7 +57,7 @@ class Entrance:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        call = scope[KEY] = Call(self._request_id(scope))
+        call = scope[KEY] = Call(self._request_id(scope), scope.get(ARRIVED) or time.monotonic())
         token = CONTEXT.set({"request_id": call.request_id})
         status = 499
 
@@ -76,7 +80,7 @@ class Entrance:
 
     def _request_id(self, scope: Scope) -> str:
         for name, value in scope["headers"]:
-            if name == HEADER.encode() and _ACCEPTED.fullmatch(text := str(value, "latin-1")):
+            if name == HEADER.encode() and ACCEPTED.fullmatch(text := str(value, "latin-1")):
                 return text
         return self._new_id()
 

@@ -1,7 +1,7 @@
 """The parent of several workers: starts them, replaces those that end, adds up their series, ends them.
 
 It answers no call and opens no bundle. The workers accept from one listening socket that they inherit
-(`service.workers.acceptor`): a socket each (SO_REUSEPORT) would deal connections out by a hash, to busy and
+(`service.acceptor`): a socket each (SO_REUSEPORT) would deal connections out by a hash, to busy and
 idle workers alike, and would reset those that wait for a worker that dies.
 """
 
@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from pydantic import SecretStr
 
+from service.acceptor import Board
 from service.bundles import choose_bundle
 from service.errors import OperatorError
 from service.features.embedded import EmbeddedRedis
 from service.settings import Settings
-from service.workers.acceptor import Board
 from service.workers.backoff import Backoff
 from service.workers.link import Link, give_settings
 from service.workers.series import Totals
@@ -33,7 +33,6 @@ _SAMPLE_S = 2.0
 """Longest wait for a worker's series; then its last known ones count."""
 _SLACK_S = 5.0
 """A worker that has not ended so long after its time to drain is killed."""
-_BACKLOG = 2048
 _log = logging.getLogger("cascada.workers")
 
 
@@ -212,7 +211,6 @@ def supervise(settings: Settings, listener: socket.socket, count: int) -> int:
         OperatorError, BundleError: nothing could start.
         KeyboardInterrupt: SIGINT ended it.
     """
-    listener.listen(_BACKLOG)
     # What is newest may change while we run, and a worker that is replaced must serve what the others do.
     pinned = {"bundle": choose_bundle(settings).folder.absolute(), "workers": 1}
     number = asyncio.run(_supervise(settings.model_copy(update=pinned), listener, count))

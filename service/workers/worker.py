@@ -13,12 +13,12 @@ from contextlib import suppress
 import uvicorn
 
 from models.artifacts import BundleError
+from service.acceptor import Acceptor, Board
 from service.app import create_app
 from service.errors import OperatorError
 from service.logs import configure_logs
-from service.process import configuration, end_well
+from service.process import Server, configuration, end_well
 from service.settings import Settings
-from service.workers.acceptor import Acceptor, Board
 from service.workers.link import Link, take_settings
 
 _SCRAPE_S = 5.0
@@ -68,30 +68,28 @@ class Team:
                         future.set_result(message["text"])
 
 
-class Server(uvicorn.Server):
+class WorkerServer(Server):
     """Accepts while nobody is ready, to say so, and again from when it is ready itself.
 
     In between others answer, and a connection that came here would find a worker that cannot.
     """
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket, board: Board, place: int) -> None:
-        super().__init__(config)
-        self._listener = listener
+        super().__init__(config, listener)
         self._board = board
         self._place = place
         self._ready = self._others = False
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Run the app's start, and accept."""
-        await super().startup(sockets=[])
+    def _begin(self) -> None:
         if not self._others or self._ready:
-            self._accept()
+            connections = self.server_state.connections
+            self._accept(Acceptor(self._listener, self._protocol, connections, self._board, self._place))
 
     def on_ready(self) -> None:
         """This worker can answer."""
         self._ready = True
         if self.started and not self.servers and not self.should_exit:
-            self._accept()
+            self._begin()
 
     def on_open(self) -> None:
         """Some worker can answer."""
@@ -103,17 +101,6 @@ class Server(uvicorn.Server):
         self.servers.clear()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-
-    def _accept(self) -> None:
-        connections = self.server_state.connections
-        acceptor = Acceptor(self._listener, self._protocol, connections, self._board, self._place)
-        self.servers.append(acceptor)  # type: ignore[arg-type]
-
-    def _protocol(self) -> asyncio.Protocol:
-        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return made
 
 
 async def _answer(
@@ -140,7 +127,7 @@ async def _answer(
 
     team = Team(link, render)
     app.state.scrape = team.metrics
-    server = Server(configuration(app, settings), listener, board, place)
+    server = WorkerServer(configuration(app, settings), listener, board, place)
 
     async def obey() -> None:
         try:

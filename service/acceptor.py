@@ -1,7 +1,10 @@
-"""Takes connections from a socket that several workers share, so that none has many more than another.
+"""Takes connections from the listening socket, which several workers may share.
 
-Whoever wakes first could take a whole burst, and connections stay where they are. So a worker that has more
-than another leaves the next one to the others for a moment, and takes it only if nobody else did.
+The event loop by itself takes one connection in a turn, and a turn may hold a whole answer: where every call
+brings its own connection, calls would wait where nobody counts them, instead of being refused. Here a turn
+takes all that wait. Where workers share the socket, whoever wakes first could take a whole burst, and
+connections stay where they are; so a worker that has more than another leaves the next one to the others for
+a moment, and takes it only if nobody else did.
 """
 
 from __future__ import annotations
@@ -59,8 +62,8 @@ class Acceptor:
         listener: socket.socket,
         protocol: Callable[[], asyncio.Protocol],
         connections: Collection[object],
-        board: Board,
-        place: int,
+        board: Board | None = None,
+        place: int = 0,
     ) -> None:
         self._listener = listener
         self._protocol = protocol
@@ -79,7 +82,8 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
         if self._pause is not None:
             self._pause.cancel()
-        self._board.leave(self._place)
+        if self._board is not None:
+            self._board.leave(self._place)
 
     async def wait_closed(self) -> None:
         """For `uvicorn.Server`: what was accepted is open."""
@@ -88,7 +92,7 @@ class Acceptor:
 
     def _on_readable(self) -> None:
         for _ in range(_BURST):
-            if self._write() > self._board.least(0):
+            if self._board is not None and self._write() > self._board.least(0):
                 self._leave_it()
                 return
             if not self._take():
@@ -127,5 +131,6 @@ class Acceptor:
 
     def _write(self) -> int:
         count = len(self._connections) + len(self._opening)
-        self._board.write(self._place, count)
+        if self._board is not None:
+            self._board.write(self._place, count)
         return count

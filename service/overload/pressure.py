@@ -1,0 +1,152 @@
+"""One process's answer to too many calls: narrower answers first, then refusals at the door.
+
+Calls for lists are computed one after the other, so how long a newcomer would wait is known: as many turns as
+there are calls before it. It is refused at once if that is more than the goal for latency; a burst that can
+be worked off within `_BURST_S` may take longer. How wide an answer is ranked follows the quality factor, and
+what is left of the call's own deadline.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from service.cascade.hydrate import Moment
+from service.cascade.query import Fate, Query
+from service.cascade.round import Round
+from service.errors import Shed
+from service.metrics import Metrics
+from service.overload.costs import Costs
+from service.overload.lag import Lag
+from service.overload.quality import Quality
+from service.overload.queue import Queue
+from service.overload.widths import narrowed, widths_of
+
+LISTS = ("/v1/recommend", "/v1/search", "/v1/similar")
+"""Paths whose calls are computed, and wait for a turn."""
+_TURNS = 6.0
+"""The goal for latency where none is set, in usual turns: at 60% of what can be done the 99th percentile of
+a queue with one server and equal turns is at 5.5 (M/D/1)."""
+_LEAST_S = 0.010
+_BURST_S = 0.1
+_LEAST_INSIDE = 2
+"""So many are let in, however slow they are: one computes while the next is read."""
+_SETTLING = 0.05
+
+
+class Pressure:
+    """Counts calls for lists from the door to the last byte; belongs to one event loop."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        target_ms: float | None,
+        least_quality: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics = metrics
+        self._target_s = None if target_ms is None else target_ms / 1000
+        self._clock = clock
+        self._least_quality = least_quality
+        self._full_s = 0.0
+        self._short_at = clock()
+        self._coming = 0
+        self._inside = 0
+        self.costs = Costs()
+        self.lag = Lag()
+        self.queue = Queue(clock)
+        self.quality = Quality(least_quality)
+        metrics.costs = self.costs
+
+    @property
+    def target_s(self) -> float:
+        """The goal for the 99th percentile of latency: the operator's, else by what an answer takes here."""
+        return max(_LEAST_S, _TURNS * self._full_s) if self._target_s is None else self._target_s
+
+    @property
+    def expected_s(self) -> float:
+        """How long a newcomer would have to wait for its answer."""
+        return (self._inside + self._coming + 1) * self.queue.pace_s
+
+    @property
+    def full(self) -> bool:
+        """Whether a newcomer is refused."""
+        if self._inside + self._coming < _LEAST_INSIDE:
+            self._short_at = self._clock()
+            return False
+        expected, target = self.expected_s, self.target_s
+        # The allowance comes back when the line has been gone, not when it is just short enough: else it
+        # would always be as long as a burst may make it.
+        return expected > target + max(0.0, _BURST_S - (self._clock() - self._short_at))
+
+    @property
+    def retry_after_s(self) -> float:
+        """When it is worth asking again."""
+        return max(1.0, self.expected_s)
+
+    def announce(self) -> None:
+        """A call was let in whose way through the framework has only begun."""
+        self._coming += 1
+
+    def enter(self, announced: bool) -> None:
+        """A call for a list is at the door.
+
+        Raises:
+            Shed: it would wait for too long; never if it was announced.
+        """
+        if announced:
+            self._coming -= 1
+        elif self.full:
+            raise Shed(self.reason, self.retry_after_s)
+        self._inside += 1
+
+    @property
+    def reason(self) -> str:
+        """Why calls are refused."""
+        return f"{self._inside + self._coming} calls are before this one; try again in a moment"
+
+    def leave(self, seconds: float, answered: bool) -> None:
+        """A call that entered has its answer; `seconds` count from its arrival."""
+        self._inside -= 1
+        if answered:
+            self.quality.observe(seconds <= self.target_s)
+            self._metrics.quality.set(self.quality.factor)
+
+    async def turn(self, moment: Moment) -> None:
+        """Wait until this call may compute.
+
+        Raises:
+            Shed: its deadline passed while it waited, so nobody is there for the answer.
+        """
+        waited = await self.queue.turn()
+        self._metrics.turn_seconds.observe(waited)
+        now = self._clock()
+        unseen = waited > 0.0 or self.lag.stalled(now)
+        if unseen and moment.deadline is not None and now > moment.deadline:
+            self._metrics.shed.inc()
+            raise Shed("the call's deadline passed while it waited for its turn", self.retry_after_s)
+
+    def fitted(self, query: Query, rounds: Sequence[Round]) -> float:
+        """The share of the widths for this query: the quality factor, or less if its deadline is near."""
+        share = self.quality.factor
+        if query.deadline is not None:
+            left_s = query.deadline - self._clock()
+            share = min(share, self.costs.share(query.kind, widths_of(rounds), left_s))
+        return max(self._least_quality, share)
+
+    def answered(self, query: Query, rounds: Sequence[Round], fates: Sequence[Fate]) -> tuple[str, ...]:
+        """Labels of what was cut; learns what a turn with a full answer takes."""
+        if query.quality >= 1.0:
+            step = _SETTLING if self._full_s else 1.0
+            self._full_s += step * (self.queue.pace_s - self._full_s)
+            return ()
+        labels = narrowed(rounds, query, fates)
+        for label in labels:
+            self._metrics.degraded.labels(query.kind, label).inc()
+        return labels
+
+
+def with_quality(query: Query, quality: float) -> Query:
+    """The same query, its widths scaled."""
+    return query if quality == query.quality else replace(query, quality=quality)

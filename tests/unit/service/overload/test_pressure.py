@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.cascade.hydrate import Moment
+from service.errors import Shed
+from service.metrics import Metrics
+from service.overload.pressure import Pressure
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pressure(clock: Clock, target_ms: float | None = 50.0, pace_s: float = 0.01) -> Pressure:
+    one = Pressure(Metrics(), target_ms, 0.25, clock)
+    one.queue.learn(pace_s)
+    return one
+
+
+def fill(one: Pressure, most: int = 1000) -> int:
+    """How many come in at once before the door closes."""
+    for number in range(most):
+        if one.full:
+            return number
+        one.announce()
+        one.enter(announced=True)
+    return most
+
+
+def test_a_burst_may_take_a_little_longer_and_a_standing_line_may_not() -> None:
+    clock = Clock()
+    one = pressure(clock)
+    burst = fill(one)
+    assert burst == 15  # the goal of 50 ms and 100 ms more, at 10 ms each
+    clock.now += 0.2  # nothing got shorter
+    assert one.full
+    for _ in range(11):
+        one.leave(0.01, True)
+    assert not one.full
+    assert fill(one) == 1  # up to the goal
+    clock.now += 5.0
+    assert one.full
+
+
+def test_two_are_let_in_however_slow_they_are() -> None:
+    clock = Clock()
+    one = pressure(clock, target_ms=1.0, pace_s=10.0)
+    assert fill(one) == 2
+
+
+def test_a_call_that_was_not_announced_is_refused_with_a_time_to_come_back() -> None:
+    one = pressure(Clock())
+    fill(one)
+    with pytest.raises(Shed, match="try again") as refusal:
+        one.enter(announced=False)
+    assert refusal.value.retry_after_s >= 1.0
+
+
+def test_nothing_is_refused_before_anything_is_known() -> None:
+    one = Pressure(Metrics(), None, 0.25, Clock())
+    assert fill(one, 100) == 100
+
+
+def test_late_answers_narrow_the_next_ones_and_errors_do_not() -> None:
+    one = pressure(Clock())
+    for _ in range(10):
+        one.enter(announced=False)
+        one.leave(0.2, answered=False)
+    assert one.quality.factor == 1.0
+    for _ in range(10):
+        one.enter(announced=False)
+        one.leave(0.2, answered=True)
+    assert one.quality.factor == 0.25
+
+
+async def test_a_call_whose_deadline_passed_in_the_line_is_refused_and_one_that_never_waited_is_not() -> None:
+    clock = Clock()
+    one = pressure(clock)
+    await one.turn(Moment("late, but at once", 0, deadline=clock.now - 1.0))
+    await asyncio.sleep(0.001)
+
+    async def slow() -> None:
+        await one.turn(Moment("slow", 0))
+        clock.now += 0.5
+
+    async def hurried() -> None:
+        await one.turn(Moment("hurried", 0, deadline=clock.now + 0.1))
+
+    async def patient() -> None:
+        await one.turn(Moment("patient", 0, deadline=clock.now + 10.0))
+
+    first = one.turn(Moment("first", 0))
+    done = await asyncio.gather(first, slow(), hurried(), patient(), return_exceptions=True)
+    assert isinstance(done[2], Shed)
+    assert done[:2] + done[3:] == [None] * 3
