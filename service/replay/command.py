@@ -80,11 +80,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--picture", type=Path, help="bundle: draw the knob into this file, .png or .svg; implies --knob"
     )
+    parser.add_argument(
+        "--requests", type=int, metavar="N", help="bundle: at most N test requests, evenly spread"
+    )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args(argv)
     if arguments.picture and arguments.picture.suffix not in (".png", ".svg"):
         parser.error(f"--picture {arguments.picture}: draws .png and .svg")
-    for option in ("config",) if arguments.bundle else ("after_last", "against", "knob", "picture"):
+    for option in (
+        ("config",) if arguments.bundle else ("after_last", "against", "knob", "picture", "requests")
+    ):
         if getattr(arguments, option):
             kind = "study" if arguments.bundle else "bundle"
             parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
@@ -100,6 +105,7 @@ def main(argv: list[str]) -> int:
             arguments.threads,
             after_last=arguments.after_last,
             against=arguments.against,
+            most=arguments.requests,
             turn=arguments.knob or arguments.picture is not None,
         )
         if arguments.json:
@@ -159,11 +165,12 @@ def evaluate(
     after_last: bool = False,
     against: Sequence[str] = (),
     turn: bool = False,
+    most: int | None = None,
 ) -> dict[str, Any]:
     """All figures of a bundle on the data set that it was trained on.
 
     `against` names changes of the plan, KEY=VALUE, whose final lists are compared with the bundle's own;
-    `turn` replays it along the diversity knob, too.
+    `turn` replays it along the diversity knob, too; of more than `most` requests so many are asked.
 
     Raises:
         ValueError: the data set is another one, so that its test events may have been trained on; or a change
@@ -184,6 +191,10 @@ def evaluate(
     split = SplitConfig.model_validate(training["config"]["split"]).apply(dataset)
     timeline = Timeline(dataset)
     requests = held_out(timeline, split.test, after_last=after_last)
+    if most is not None and most < len(requests):
+        if most < 2:
+            raise ValueError(f"--requests {most}: at least 2 are needed")
+        requests = requests.at(np.linspace(0, len(requests) - 1, most).astype(np.int64))
     changes = {change: changed(bundle.plan, change) for change in against}
     if bundle.plan.depth != "rank":
         raise ValueError(f'{bundle.folder}: its plan has depth {bundle.plan.depth!r}; only "rank" is judged')
