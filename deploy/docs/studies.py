@@ -60,6 +60,7 @@ STUDIES = (
     Study("amazon-beauty", "sources", "amazon-beauty-sources", ()),
     Study("amazon-grocery", "sources", "amazon-grocery-sources", ()),
     Study("ml-latest-small", "aw-moe", "ml-latest-small-rankers", THREE),
+    Study("ml-latest-small", "hcn", "ml-latest-small-hcn", ()),
     Study("ml-latest-small", "search", "ml-latest-small-search", ()),
     Study("amazon-grocery", "relations", "amazon-grocery-relations", ("--fit", "final")),
 )
