@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks.report import Report, Row
 from models.encode import CROSS
-from models.export.graphs import one_user
+from models.export.graphs import request_axes
 from models.export.quantise import quantised
 from models.export.ranker_graphs import RankerGraph
 from models.export.samples import sample_candidates, sample_history, sample_query
@@ -71,7 +71,7 @@ def forms(searching: bool) -> dict[str, Graph]:
     ranker.knows_queries.fill_(searching)
     inputs = request()
     graphs = {
-        name: translate(Blueprint("ranker", form(ranker), inputs, one_user(), ("logit",))).onnx
+        name: translate(Blueprint("ranker", form(ranker), inputs, request_axes(), ("logit",))).onnx
         for name, form in FORMS.items()
     }
     graphs[f"{SPLIT}, int8"] = quantised(graphs[SPLIT])

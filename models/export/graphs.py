@@ -80,9 +80,15 @@ def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) 
             _many_users(),
             ("interests",),
         ),
-        Blueprint(Path(artifacts.RANKER).stem, serving_form(networks.ranker), ranked, one_user(), ("logit",)),
         Blueprint(
-            Path(artifacts.RANKER_EXPLAIN).stem, ExplainGraph(networks.ranker), ranked, one_user(), EXPLAINED
+            Path(artifacts.RANKER).stem, serving_form(networks.ranker), ranked, request_axes(), ("logit",)
+        ),
+        Blueprint(
+            Path(artifacts.RANKER_EXPLAIN).stem,
+            ExplainGraph(networks.ranker),
+            ranked,
+            request_axes(),
+            EXPLAINED,
         ),
         Blueprint(
             Path(artifacts.ITEM_TOWERS).stem,
@@ -99,7 +105,7 @@ def _many_users() -> Axes:
     return {name: {0: batch, 1: steps} for name in HISTORY} | {"profile": {0: batch}}
 
 
-def one_user() -> Axes:
+def request_axes() -> Axes:
     """The axes of one request's inputs that vary: events and candidates."""
     steps, count = torch.export.Dim("steps", max=1 << 12), torch.export.Dim("count", max=1 << 16)
     axes = {name: {1: steps} for name in HISTORY} | {"profile": {}, "query": {}}

@@ -14,7 +14,7 @@ from models.artifacts import half
 from models.data.columns import Dataset
 from models.data.vocabulary import build_schema
 from models.encode import CROSS
-from models.export.graphs import one_user
+from models.export.graphs import request_axes
 from models.export.quantise import quantised
 from models.export.ranker_graphs import serving_form
 from models.export.samples import sample_candidates, sample_history, sample_query
@@ -212,7 +212,9 @@ def exported(world: World, model: RankerModel) -> dict[str, Ranker]:
     random = np.random.default_rng(0)
     inputs = sample_history(random, schema, width - 1, 1, min(schema.history_length, 7))
     inputs |= sample_candidates(random, width - 1, 11) | {"query": sample_query(random, world.query)}
-    graph = translate(Blueprint("ranker", serving_form(model.ranker), inputs, one_user(), ("logit",))).onnx
+    graph = translate(
+        Blueprint("ranker", serving_form(model.ranker), inputs, request_axes(), ("logit",))
+    ).onnx
     # Read as the bundle is, without the memory that half precision saves.
     table = half(model.item_vectors()).astype(np.float32)
     return {
