@@ -93,9 +93,12 @@ class Catalogue:
     encode: Callable[[Sequence[Mapping[str, Any]]], NewVectors]
 
     @classmethod
-    def of(cls, bundle: Bundle, capacity: int = CAPACITY) -> Catalogue:
-        """The catalogue as it was exported; at most `capacity` items may come to differ from it."""
-        exported = _derive(bundle)
+    def of(cls, bundle: Bundle, capacity: int = CAPACITY, exported: Exported | None = None) -> Catalogue:
+        """The catalogue as it was exported; at most `capacity` items may come to differ from it.
+
+        `exported` is what an earlier catalogue of the bundle derived from it.
+        """
+        exported = exported or _derive(bundle)
         items, prerank, rank = map(
             Table.of, (bundle.item_vectors, bundle.prerank_vectors, bundle.rank_vectors)
         )

@@ -103,6 +103,11 @@ class Engine:
         """The engine after live catalogue changes, oldest first."""
         return self.over(self.catalogue.apply(changes, now_ms))
 
+    def as_exported(self) -> Engine:
+        """The engine before any live change."""
+        catalogue = self.catalogue
+        return self.over(Catalogue.of(self.bundle, catalogue.overlay.capacity, catalogue.exported))
+
     @property
     def refused(self) -> int:
         """Item changes for which there was no room."""

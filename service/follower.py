@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -27,16 +28,26 @@ _ROOM = 0.1
 class Follower:
     """Applies changes to the recommender's engine, as soon as the store announces them.
 
-    `lock` is held while the next snapshot is made, so that none is lost.
+    `lock` is held while the next snapshot is made, so that none is lost. Deletions are remembered for
+    `remembered_s` (`service.forgetting`): who has not looked for half as long begins anew, for clocks differ.
     """
 
     def __init__(
-        self, store: FeatureStore, recommender: Recommender, metrics: Metrics, interval_s: float
+        self,
+        store: FeatureStore,
+        recommender: Recommender,
+        metrics: Metrics,
+        interval_s: float,
+        remembered_s: float = math.inf,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._recommender = recommender
         self._metrics = metrics
         self._interval_s = interval_s
+        self._longest_s = remembered_s / 2
+        self._clock = clock
+        self._complete_at = clock()
         self._cursor = "0"
         self._next: asyncio.Task[None] | None = None
         self.lock = asyncio.Lock()
@@ -69,9 +80,13 @@ class Follower:
     async def _look(self) -> None:
         async with self.lock:
             self._next = None
+            if self._clock() - self._complete_at > self._longest_s:
+                _log.warning("away for long: reading all item changes anew, for deletions may be forgotten")
+                self._recommender.use(await self._from_start(self._recommender.engine.as_exported()))
             while changes := await self._store.item_changes(self._cursor, _PAGE):
                 self._recommender.use(await self._applied(self._recommender.engine, changes))
                 self._observe(changes)
+            self._complete_at = self._clock()
 
     async def advance(self, engine: Engine) -> Engine:
         """An engine that is not in use yet, with all changes that the store has now, from the first one on.
@@ -80,15 +95,20 @@ class Follower:
             StoreUnavailable: as `catch_up`.
         """
         async with self.lock:
-            try:
-                self._cursor = "0"
-                while changes := await self._store.item_changes(self._cursor, _PAGE):
-                    engine = await self._applied(engine, changes)
-                return engine
-            except BaseException:
-                # Whoever serves with the engine that was given has seen none of these changes.
-                self._cursor = "0"
-                raise
+            return await self._from_start(engine)
+
+    async def _from_start(self, engine: Engine) -> Engine:
+        try:
+            self._cursor = "0"
+            started = self._clock()
+            while changes := await self._store.item_changes(self._cursor, _PAGE):
+                engine = await self._applied(engine, changes)
+            self._complete_at = started
+            return engine
+        except BaseException:
+            # Whoever serves with the engine that was given has seen none of these changes.
+            self._cursor = "0"
+            raise
 
     async def _applied(self, engine: Engine, changes: Sequence[ItemChange]) -> Engine:
         # Vectors of new items are computed: not on the thread that answers.

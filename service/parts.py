@@ -15,6 +15,7 @@ from service.features.redis import RedisLimits, RedisStore
 from service.features.streams import Impression
 from service.first_impressions import FirstImpressions
 from service.follower import Follower
+from service.forgetting import Forgetting
 from service.index_sampler import IndexSampler
 from service.metrics import Metrics
 from service.overload.pressure import Pressure
@@ -41,6 +42,7 @@ class Parts:
     pressure: Pressure
     follower: Follower
     upkeep: Upkeep
+    forgetting: Forgetting
     trends: Trends
     trend_follower: TrendFollower
     watchdog: Background
@@ -61,7 +63,9 @@ class Parts:
         explainer = Explainer(
             store.traces.find, traces, lambda: recommender.engine, kept, settings.counterfactual_seconds
         )
-        follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000)
+        deleted_s = settings.deleted_item_hours * 3600
+        follower = Follower(store, recommender, metrics, settings.follow_interval_ms / 1000, deleted_s)
+        forgetting = Forgetting(store, lambda: recommender.engine.catalogue, deleted_s)
         upkeep = Upkeep(recommender, follower.lock, settings.follow_interval_ms / 1000)
         trends = Trends()
         trend_follower = TrendFollower(
@@ -81,6 +85,7 @@ class Parts:
             pressure=pressure,
             follower=follower,
             upkeep=upkeep,
+            forgetting=forgetting,
             trends=trends,
             trend_follower=trend_follower,
             watchdog=Background("watchdog"),
@@ -90,6 +95,7 @@ class Parts:
         """Finish what is queued, then release everything."""
         await self.trend_follower.stop()
         await self.upkeep.stop()
+        await self.forgetting.stop()
         await self.follower.stop()
         await self.pressure.lag.stop()
         await self.sampler.stop()

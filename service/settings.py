@@ -111,6 +111,11 @@ class Settings(BaseSettings):
     live_item_limit: int = Field(
         50_000, ge=1, description="Items that may differ from the bundle; further new ones are refused."
     )
+    deleted_item_hours: float = Field(
+        720,
+        gt=0,
+        description="How long Redis keeps the mark of a deleted item that the bundle in use does not have.",
+    )
     drain_seconds: int = Field(
         10, ge=0, description="Time for calls in progress when the service is stopped."
     )

@@ -48,6 +48,7 @@ async def start(parts: Parts) -> None:
     parts.recommender.use(engine)
     parts.follower.start()
     parts.upkeep.start()
+    parts.forgetting.start()
     parts.trend_follower.start()
     parts.market.start()
     manifest = engine.bundle.manifest

@@ -14,6 +14,7 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:{items}:records` | hash item_id -> JSON | whole record, or `null` = deleted |
 | `P:1:{items}:order` | sorted set | item_id, by the number of its newest change (microseconds, growing) |
 | `P:1:{items}:unseen` | sorted set, bounded | new item_id that nobody saw yet, by its first PUT in ms |
+| `P:1:{items}:deleted` | sorted set, ends by entry | item_id whose record is `null`, by its deletion in ms |
 | `P:1:{items}:changes` | stream, capped | `item`, `json`; an entry's id is the change's number and `-0` |
 | `P:1:trend:{placement}:S` | sorted set, bounded, expires | item_id, by log2 of its events, decayed |
 | `P:1:u:{user}:ads` | list, newest first, bounded, expires | `timestamp_ms US advertiser` of each ad shown |
@@ -33,6 +34,8 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 Item changes are announced on the stream, which wakes whoever waits. The sorted set is the same log
 compacted, never more than one entry per item: a reader that is new, or was away for longer than the stream
 remembers, starts from there and goes on with the stream, for the numbers are the same.
+The mark of a deleted item ends some time after the deletion (`service.forgetting`): a reader that was away
+for longer than that must begin anew.
 A trend's events halve every S seconds. It looks forward: an event at time t adds 2^(t/S), and the logarithm
 of the sum is kept, so that nothing has to be decayed and no number grows large; at the moment now the count
 is 2^(score - now/S).
@@ -138,6 +141,11 @@ class Keys:
     def item_order(self) -> str:
         """Items by their newest change."""
         return f"{self.prefix}:{VERSION}:{{items}}:order"
+
+    @property
+    def item_deletions(self) -> str:
+        """Items whose record says that they were deleted."""
+        return f"{self.prefix}:{VERSION}:{{items}}:deleted"
 
     @property
     def item_changes(self) -> str:

@@ -204,6 +204,22 @@ class RedisStore:
         """Leave a mark that the item is gone, for the bundle may still know it."""
         await self._change_items([(item_id, pack_object(None))])
 
+    async def deleted_items(self, before_ms: int, offset: int, limit: int) -> Sequence[ItemId]:
+        """Items that were deleted until a moment and are so still, the longest ago first."""
+        found = await self._redis.write(
+            self._redis.client.zrangebyscore(self._keys.item_deletions, "-inf", before_ms, offset, limit)
+        )
+        return [ItemId(item.decode()) for item in found]
+
+    async def forget_deleted(self, item_ids: Sequence[ItemId], before_ms: int) -> int:
+        """Drop the marks of items that were deleted until a moment and are so still; how many there were.
+
+        Whoever still serves such an item, because it missed the deletion, will not be told any more.
+        """
+        keys = self._keys
+        names = [keys.item_records, keys.item_order, keys.item_deletions]
+        return int(await self._redis.script(scripts.FORGET_DELETED, names, [before_ms, *item_ids]))
+
     async def item_changes(self, after: str, limit: int) -> Sequence[ItemChange]:
         """The newest change of each item that changed after the cursor, oldest first."""
         names = [self._keys.item_order, self._keys.item_records, self._keys.item_changes]
@@ -257,7 +273,7 @@ class RedisStore:
             arguments += [item, record]
         keys = self._keys
         names = [keys.item_records, keys.item_order, keys.item_changes, keys.unseen_items]
-        await self._redis.script(scripts.CHANGE_ITEMS, names, arguments)
+        await self._redis.script(scripts.CHANGE_ITEMS, [*names, keys.item_deletions], arguments)
 
     def _now_us(self) -> int:
         return int(self._clock() * 1_000_000)

@@ -54,7 +54,7 @@ return stored
 """Keeps a history in time order, however late an event arrives; per event 1 = stored, 0 = duplicate."""
 
 CHANGE_ITEMS = Script("""
--- KEYS records, order, stream, unseen
+-- KEYS records, order, stream, unseen, deleted
 -- ARGV now in microseconds, entries to keep, then item, record per change
 local top = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
@@ -70,6 +70,11 @@ for i = 3, #ARGV, 2 do
   end
   redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
   redis.call('ZADD', KEYS[2], written, ARGV[i])
+  if ARGV[i + 1] == 'null' then
+    redis.call('ZADD', KEYS[5], math.floor(ARGV[1] / 1000), ARGV[i])
+  else
+    redis.call('ZREM', KEYS[5], ARGV[i])
+  end
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], written .. '-0', 'item', ARGV[i], 'json', ARGV[i + 1])
 end
 return #ARGV
@@ -86,6 +91,22 @@ end
 return out
 """)
 """When each item was first put, in ms; '' = it is not new, or was taken before."""
+
+FORGET_DELETED = Script("""
+-- KEYS records, order, deleted; ARGV latest moment of a deletion in ms, items
+local forgotten = 0
+for i = 2, #ARGV do
+  local at = redis.call('ZSCORE', KEYS[3], ARGV[i])
+  if at and tonumber(at) <= tonumber(ARGV[1]) then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+    redis.call('ZREM', KEYS[2], ARGV[i])
+    redis.call('ZREM', KEYS[3], ARGV[i])
+    forgotten = forgotten + 1
+  end
+end
+return forgotten
+""")
+"""Drops the marks of items that are still deleted, and were so by then; returns how many."""
 
 READ_CHANGES = Script("""
 -- KEYS order, records, stream; ARGV the number of the last change that the reader knows, limit

@@ -27,6 +27,9 @@ class Engine:
             raise ValueError("poison")
         return Engine((*self.applied, *(change.item_id for change in changes)))
 
+    def as_exported(self) -> Engine:
+        return Engine()
+
     def warm(self) -> None:
         pass
 
@@ -79,6 +82,36 @@ async def test_changes_are_applied_once_and_in_order() -> None:
     store.add("last")
     await one.catch_up()
     assert holder.engine.applied == ("i0", "i1", "i2", "i3", "i4", "last")
+
+
+async def test_who_was_away_for_long_begins_anew_for_deletions_may_be_forgotten() -> None:
+    store, holder, now = Store(), Holder(), [0.0]
+    one = Follower(store, holder, Metrics(), 0.001, 100.0, lambda: now[0])  # type: ignore[arg-type]
+    for name in ("stays", "goes"):
+        store.add(name)
+    await one.catch_up()
+    # Nobody says any more that it went.
+    store.changes = [store.changes[0], ItemChange("9", ItemId("late"), {})]
+    now[0] = 49.0
+    await one.catch_up()
+    assert holder.engine.applied == ("stays", "goes", "late")
+    now[0] = 100.0
+    await one.catch_up()
+    assert holder.engine.applied == ("stays", "late")
+
+
+async def test_who_cannot_begin_anew_keeps_what_it_has_and_tries_again() -> None:
+    store, holder, now = Store(), Holder(), [0.0]
+    one = Follower(store, holder, Metrics(), 0.001, 100.0, lambda: now[0])  # type: ignore[arg-type]
+    store.add("a")
+    await one.catch_up()
+    now[0], store.away = 1000.0, True
+    with pytest.raises(StoreUnavailable):
+        await one.catch_up()
+    assert holder.engine.applied == ("a",)
+    store.away, store.changes = False, [ItemChange("2", ItemId("b"), {})]
+    await one.catch_up()
+    assert holder.engine.applied == ("b",)
 
 
 async def test_a_record_that_cannot_be_read_is_skipped_alone() -> None:

@@ -210,6 +210,33 @@ async def test_changes_travel_on_a_bounded_stream(redis_url: str, client: Redis,
     await store.close()
 
 
+async def test_marks_of_deleted_items_are_listed_by_age_and_dropped(
+    redis_url: str,  # noqa: F811
+    client: Redis,
+    keys: Keys,
+) -> None:
+    now = [1000.0]
+    store = RedisStore(redis_url, keys, clock=lambda: now[0])
+    items = [ItemId(f"i{number}") for number in range(4)]
+    await store.put_items({item: {} for item in items})
+    for item in items[:3]:
+        now[0] += 10.0
+        await store.delete_item(item)
+    await store.put_items({items[1]: {"back": 1}})
+    assert await store.deleted_items(1_010_000, 0, 10) == [items[0]]
+    assert await store.deleted_items(1_030_000, 0, 10) == [items[0], items[2]]
+    assert await store.deleted_items(1_030_000, 1, 10) == [items[2]]
+    assert await store.forget_deleted(items, 1_029_999) == 1
+    assert set(await client.hkeys(keys.item_records)) == {b"i1", b"i2", b"i3"}
+    assert set(await client.zrange(keys.item_order, 0, -1)) == {b"i1", b"i2", b"i3"}
+    assert await store.get_item(items[0]) is None
+    assert await store.get_item(items[1]) is not None
+    now[0] += 10.0
+    await store.put_items({items[0]: {"again": 1}})
+    assert await store.get_item(items[0]) is not None
+    await store.close()
+
+
 async def test_a_reader_that_keeps_up_sees_every_change(store: RedisStore) -> None:
     await store.put_items({ItemId("a"): {"n": 0}})
     cursor = (await store.item_changes("0", 10))[-1].cursor
