@@ -9,14 +9,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ranking.logistic import fit_logistic, softened
 from ranking.samples import checked, sigmoid
 
 Doubles = NDArray[np.float64]
 
 _LEAST_SLOPE = 1e-3
 """Per standard deviation of the logits."""
-_STEPS = 100
-_PRECISION = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +33,14 @@ class Platt:
         Where the labels fall as the logits rise, the slope is held at its least value and the order is kept.
         """
         x, y, w = checked(logits, labels, weights)
-        positive, negative = float(w @ y), float(w @ (1 - y))
-        low, high = 1 / (negative + 2), (positive + 1) / (positive + 2)
-        target = low + y * (high - low)
+        target = softened(y, w)
         centre = float(np.average(x, weights=w))
         spread = float(np.sqrt(np.average((x - centre) ** 2, weights=w))) or 1.0
         z = (x - centre) / spread
-        slope, intercept = _newton(np.stack([z, np.ones_like(z)]), target, w)
+        slope, intercept = fit_logistic(np.stack([z, np.ones_like(z)]), target, w)
         if slope < _LEAST_SLOPE:
             slope = _LEAST_SLOPE
-            (intercept,) = _newton(np.ones((1, len(z))), target, w, offset=slope * z)
+            (intercept,) = fit_logistic(np.ones((1, len(z))), target, w, offset=slope * z)
         return cls(float(slope / spread), float(intercept - slope * centre / spread))
 
     def __call__(self, logits: NDArray[Any]) -> Doubles:
@@ -64,28 +61,3 @@ class Platt:
         if not (0 < slope < np.inf and np.isfinite(intercept)):
             raise ValueError(f"platt: slope {slope} and intercept {intercept} make no rising curve")
         return cls(slope, intercept)
-
-
-def _newton(columns: Doubles, target: Doubles, weights: Doubles, offset: Doubles | float = 0.0) -> Doubles:
-    """Coefficients of least log loss over `columns` [c, n]; a step that does not lower it is halved."""
-    theta = np.zeros(len(columns))
-    loss = _loss(theta @ columns + offset, target, weights)
-    for _ in range(_STEPS):
-        p = sigmoid(theta @ columns + offset)
-        gradient = columns @ (weights * (p - target))
-        curvature = (columns * (weights * p * (1 - p))) @ columns.T + 1e-9 * np.eye(len(columns))
-        step = np.linalg.solve(curvature, gradient)
-        for _ in range(30):
-            tried = _loss((theta - step) @ columns + offset, target, weights)
-            if tried <= loss:
-                break
-            step /= 2
-        theta = theta - step
-        loss = tried
-        if np.abs(step).max() < _PRECISION:
-            break
-    return theta
-
-
-def _loss(log_odds: Doubles, target: Doubles, weights: Doubles) -> float:
-    return float(weights @ (np.logaddexp(0, log_odds) - target * log_odds))

@@ -18,7 +18,7 @@ from models.artifacts import BundleError, Manifest, StringColumn, read_manifest
 from models.graph import Graph
 from models.plan import Plan
 from models.schema import Schema
-from ranking.calibration import Calibrator, calibrator_from_json
+from ranking.calibration import Calibration
 from ranking.thompson import Posterior
 from retrieval.complements import LOOKED_AT, Complements
 from retrieval.factors import Factors
@@ -76,7 +76,7 @@ class Bundle:
     item_towers: Graph
     query_tower: QueryTower | None
     """None in a bundle that searches by words alone."""
-    calibrator: Calibrator
+    calibrator: Calibration
     posterior: Posterior | None = None
     """None in a bundle of a time when nobody fitted one: it cannot explore by Thompson sampling."""
     _interest_models: dict[str, InterestModel] = field(default_factory=dict, repr=False, compare=False)
@@ -280,10 +280,10 @@ def _plan(folder: Path) -> Plan:
         raise BundleError(f"{path}: not a plan that this version reads: {error!r}") from error
 
 
-def _calibrator(folder: Path) -> Calibrator:
+def _calibrator(folder: Path) -> Calibration:
     path = folder / artifacts.CALIBRATOR
     try:
-        return calibrator_from_json(_json(path))
+        return Calibration.from_json(_json(path))
     except (AttributeError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: not a calibrator that this version reads: {error}") from error
 

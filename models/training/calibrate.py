@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.training.funnel import Pool
-from ranking.calibration import Calibrator, calibrators
-from retrieval.metrics import log_loss
+from ranking.calibration import Calibration, calibrators
+from ranking.choosing import LATER, Judged, Samples, fit_calibration
 
 Floats = NDArray[np.float32]
-
-FOLDS = 2
 
 
 def labelled(
@@ -29,26 +28,28 @@ def labelled(
 
 
 def fit_calibrator(
-    name: str, logits: Sequence[Floats], pools: Sequence[Pool]
-) -> tuple[Calibrator, dict[str, float]]:
-    """Fit the calibrator `name`, or for "auto" the one of least log loss on requests held out from its fit.
+    name: str,
+    logits: Sequence[Floats],
+    pools: Sequence[Pool],
+    times: NDArray[Any] | None = None,
+    placements: Sequence[str] | None = None,
+) -> tuple[Calibration, Mapping[str, Judged]]:
+    """Fit the calibrator `name`, or for "auto" the one that `ranking.choosing.choose_kind` takes.
 
-    Returns the calibrator, fitted on all requests, and the held-out log loss of each that was tried.
+    Kinds are fitted on the older requests and judged on the later ones, by `times` [R], by default the order
+    given; `placements` [R] are names: those with clicks enough have a calibrator of their own. Returns the
+    calibration, fitted on all requests, and what each kind that was tried was worth on the later ones.
 
     Raises:
         ValueError: the name is unknown, or there is no request.
     """
     if name != "auto" and name not in calibrators:
         raise ValueError(f"unknown calibration {name!r}; known are auto, {', '.join(sorted(calibrators))}")
-    values, labels, request = labelled(logits, pools)
-    names = sorted(calibrators) if name == "auto" else [name]
-    losses = {}
-    for each in names:
-        probability = np.empty(len(values))
-        for fold in range(FOLDS):
-            held_out = request % FOLDS == fold
-            fitted = calibrators[each].fit(values[~held_out], labels[~held_out])
-            probability[held_out] = fitted(values[held_out])
-        losses[each] = log_loss(labels, probability)
-    best = min(names, key=lambda each: losses[each])
-    return calibrators[best].fit(values, labels), losses
+    order = np.arange(len(logits)) if times is None else np.argsort(times, kind="stable")
+    values, labels, request = labelled([logits[r] for r in order], [pools[r] for r in order])
+    where = None if placements is None else np.array([placements[r] for r in order])[request]
+    samples = Samples(values.astype(np.float64), labels, where)
+    # A request is never cut in two.
+    cut = int(np.searchsorted(request, round(len(logits) * (1 - LATER))))
+    kinds = sorted(calibrators) if name == "auto" else [name]
+    return fit_calibration(samples, kinds, cut)

@@ -297,7 +297,9 @@ class TrainConfig(_Section):
     preranker: PreRankerConfig = PreRankerConfig()
     ranker: RankerConfig = RankerConfig()
     auction: AuctionConfig = AuctionConfig()
-    calibration: str = Field("auto", description="isotonic, platt, or auto: the better on held-out requests")
+    calibration: str = Field(
+        "auto", description="beta, isotonic, platt, temperature, or auto: the best on later requests"
+    )
     plan: dict[str, Any] = Field(default_factory=dict, description="overrides of models/plan.py")
 
     def base_plan(self) -> Plan:

@@ -12,7 +12,7 @@ from scipy.special import gammaln
 
 from models.training.calibrate import labelled
 from models.training.funnel import Pool
-from ranking.calibration import Calibrator
+from ranking.calibration import Calibration
 from ranking.thompson import Posterior
 
 Floats = NDArray[np.float32]
@@ -23,7 +23,7 @@ PER_EVENT: Doubles = np.concatenate([[0.0], np.logspace(-3, 1, 33)])
 
 
 def fit_posterior(
-    calibrator: Calibrator,
+    calibrator: Calibration,
     logits: Sequence[Floats],
     pools: Sequence[Pool],
     placements: NDArray[np.integer[Any]],

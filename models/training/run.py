@@ -35,7 +35,7 @@ from models.training.sponsored import Levels, check_samples, train_on_impression
 from models.training.tables import Space, Tables, decayed_popularity
 from models.training.timeline import Requests, Timeline, newest_per_user
 from models.training.tower import Towers, train_towers
-from ranking.calibration import Calibrator
+from ranking.calibration import Calibration
 from ranking.thompson import Posterior
 from retrieval.complements import Complements
 from retrieval.index import IndexSettings
@@ -66,7 +66,7 @@ class Trained:
     towers: Towers
     preranker: PreRankerModel
     ranker: RankerModel
-    calibrator: Calibrator
+    calibrator: Calibration
     space: Space
     tables: Tables
     snapshot: Snapshot
@@ -151,8 +151,11 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         survived, _ = agreement(features, ranker, judged, plan.ranked)
     with timed(seconds, "calibration"):
         logits = ranker.logits(features.batch(validation), held_out, plan.ranked)
-        levels = levels or Levels(logits, held_out, validation.placement)
-        calibrator, tried = fit_calibrator(config.calibration, levels.logits, levels.pools)
+        levels = levels or Levels(logits, held_out, validation.placement, validation.now_ms)
+        names = [dataset.placements[place] for place in levels.placement]
+        calibrator, tried = fit_calibrator(
+            config.calibration, levels.logits, levels.pools, levels.now_ms, names
+        )
         counted = decayed_popularity(dataset, split.train)
         posterior = fit_posterior(calibrator, levels.logits, levels.pools, levels.placement, counted)
     final = funnels.after(split.train_and_validation)
@@ -172,7 +175,8 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
             "recall_at_quotas": union_recall,
             **_judge_funnel(held_out, plan),
             **_judge_ranker(levels.logits, levels.pools, calibrator),
-            "calibration_log_loss": tried,
+            "calibration_log_loss": {kind: one.log_loss for kind, one in tried.items()},
+            "calibration_ece": {kind: one.ece for kind, one in tried.items()},
         }
     }
     return Trained(
@@ -335,7 +339,7 @@ def _judge_funnel(pools: list[Pool], plan: Plan) -> dict[str, float]:
     }
 
 
-def _judge_ranker(logits: list[Any], pools: list[Pool], calibrator: Calibrator) -> dict[str, float]:
+def _judge_ranker(logits: list[Any], pools: list[Pool], calibrator: Calibration) -> dict[str, float]:
     values, labels, request = labelled(logits, pools)
     probability = calibrator(values)
     found = {

@@ -22,12 +22,13 @@ Floats = NDArray[np.float32]
 class Levels:
     """What the calibrator is fitted on: validation requests with their ranked candidates.
 
-    `logits` and `pools` are per request, `placement` [R].
+    `logits` and `pools` are per request, `placement` and `now_ms` [R].
     """
 
     logits: list[Floats]
     pools: list[Pool]
     placement: NDArray[np.int16]
+    now_ms: NDArray[np.int64]
 
 
 def check_samples(config: TrainConfig) -> None:
@@ -85,7 +86,9 @@ def train_on_impressions(
     )
     later = parts["validation"]
     logits = model.logits(later.requests, cross[1])
-    return model.as_ranker(), Levels(list(logits[:, None]), _pools(later, cross[1]), later.requests.placement)
+    asked = later.requests
+    levels = Levels(list(logits[:, None]), _pools(later, cross[1]), asked.placement, asked.now_ms)
+    return model.as_ranker(), levels
 
 
 def _thinned(shown: Shown, at_most: int) -> Shown:

@@ -12,6 +12,15 @@ class TestPlatt(CalibratorSuite):
     kind = "platt"
 
 
+class TestBeta(CalibratorSuite):
+    kind = "beta"
+
+
+class TestTemperature(CalibratorSuite):
+    kind = "temperature"
+    shifts = False
+
+
 def test_every_kind_is_under_contract():
     assert set(calibrators) == {suite.kind for suite in CalibratorSuite.__subclasses__()}
 
@@ -24,6 +33,12 @@ def test_every_kind_is_under_contract():
         {"kind": "platt", "slope": 1.0},
         {"kind": "platt", "slope": -1.0, "intercept": 0.0},
         {"kind": "platt", "slope": None, "intercept": 0.0},
+        {"kind": "temperature"},
+        {"kind": "temperature", "temperature": 0.0},
+        {"kind": "temperature", "temperature": float("inf")},
+        {"kind": "beta", "below": 1.0, "above": 1.0},
+        {"kind": "beta", "below": 1.0, "above": -0.1, "intercept": 0.0},
+        {"kind": "beta", "below": float("nan"), "above": 1.0, "intercept": 0.0},
         {"kind": "isotonic"},
         {"kind": "isotonic", "logits": [], "odds": []},
         {"kind": "isotonic", "logits": [0, 1], "odds": [0]},
@@ -33,5 +48,5 @@ def test_every_kind_is_under_contract():
     ],
 )
 def test_json_that_makes_no_calibrator_is_refused(raw):
-    with pytest.raises(ValueError, match=r"calibrator|platt|isotonic|convert"):
+    with pytest.raises(ValueError, match=r"calibrator|platt|beta|temperature|isotonic|convert"):
         calibrator_from_json(raw)

@@ -18,6 +18,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
+from ranking.calibration import Calibration
 from service.auction.market import Market
 from service.bundle import Bundle
 from service.cascade.hydrate import Moment
@@ -104,7 +105,7 @@ def test_with_no_time_left_nothing_is_sold(bundles: Path, redis_url: str) -> Non
 
 async def test_without_a_calibrated_probability_there_is_no_auction(bundles: Path, redis_url: str) -> None:
     (folder,) = [path for path in bundles.iterdir() if path.is_dir()]
-    broken = replace(Bundle.open(folder), calibrator=_Failing())
+    broken = replace(Bundle.open(folder), calibrator=Calibration(_Failing()))  # type: ignore[arg-type]
     changed = ItemChange("1", "item-40", _offer(broken))  # type: ignore[arg-type]
     engine = Engine.build(broken, NullObserver()).with_changes([changed], NOW_MS)
     settings = Settings(

@@ -166,6 +166,29 @@ def test_rubbish_with_the_right_hash_is_refused_by_file(folder: Path, name: str)
         Bundle.open(folder)
 
 
+@pytest.mark.parametrize(
+    ("calibrator", "said"),
+    [
+        ('{"kind": "platt", "slope": -1, "intercept": 0}', "platt: slope -1.0 .*no rising curve"),
+        ('{"kind": "isotonic", "logits": [0, 1], "odds": [0, NaN]}', "isotonic: .*no rising curve"),
+        ('{"kind": "beta", "below": 1, "above": -0.5, "intercept": 0}', "beta: slopes 1.0, -0.5"),
+        ('{"kind": "temperature", "temperature": Infinity}', "temperature: inf"),
+        (
+            '{"kind": "platt", "slope": 1, "intercept": 0, "placements": {"top": {"kind": "platt"}}}',
+            "placements.top: platt",
+        ),
+    ],
+)
+def test_a_calibrator_that_does_not_rise_or_is_not_finite_is_refused_with_the_reason(
+    folder: Path, calibrator: str, said: str
+) -> None:
+    (folder / artifacts.CALIBRATOR).write_text(calibrator)
+    reseal(folder)
+
+    with pytest.raises(BundleError, match=rf"calibrator\.json: .*{said}"):
+        Bundle.open(folder)
+
+
 def other_index(folder: Path, index: VectorIndex, **card: Any) -> None:
     """Put another index into the bundle, with a card of its own but for `card`, and seal it."""
     index.save(folder / artifacts.INDEX)

@@ -35,17 +35,20 @@ def test_a_candidate_is_labelled_1_where_it_was_gone_for():
     assert request.tolist() == [0, 0, 0, 1, 1, 2, 2]
 
 
-def test_auto_takes_the_kind_that_loses_least_on_requests_held_out():
+def test_auto_takes_a_kind_that_later_requests_like():
     logits, pools = world()
-    calibrator, losses = fit_calibrator("auto", logits, pools)
-    assert set(losses) == {"isotonic", "platt"}
-    assert calibrator.kind == min(losses, key=losses.__getitem__)
+    calibration, tried = fit_calibrator("auto", logits, pools)
+    assert set(tried) == {"beta", "isotonic", "platt", "temperature"}
+    least = min(one.log_loss for one in tried.values())
+    assert tried[calibration.kind].log_loss < least * 1.01
+    # Logits of a softmax of ten are far from log-odds: one that only scales cannot mend that.
+    assert calibration.kind != "temperature"
 
 
 def test_a_named_kind_is_taken_and_tried():
-    calibrator, losses = fit_calibrator("platt", *world())
-    assert calibrator.kind == "platt"
-    assert list(losses) == ["platt"]
+    calibration, tried = fit_calibrator("platt", *world())
+    assert calibration.kind == "platt"
+    assert list(tried) == ["platt"]
 
 
 def test_probabilities_add_up_to_what_happened():
@@ -57,11 +60,45 @@ def test_probabilities_add_up_to_what_happened():
 
 def test_a_kind_is_judged_on_requests_that_its_fit_did_not_see():
     logits, pools = world(requests=40)
-    calibrator, losses = fit_calibrator("isotonic", logits, pools)
+    calibrator, tried = fit_calibrator("isotonic", logits, pools)
     values, labels, _ = labelled(logits, pools)
-    assert losses["isotonic"] > 1.02 * log_loss(labels, calibrator(values))
+    later = slice(240, None)  # the candidates of the newest 16 of 40 requests
+    assert tried["isotonic"].log_loss > 1.02 * log_loss(labels[later], calibrator(values[later]))
+
+
+def test_the_newest_requests_judge_whatever_the_order():
+    logits, pools = world(requests=200)
+    times = np.arange(200)
+    _, straight = fit_calibrator("platt", logits, pools, times)
+    mixed = np.random.default_rng(3).permutation(200)
+    _, shuffled = fit_calibrator("platt", [logits[r] for r in mixed], [pools[r] for r in mixed], times[mixed])
+    assert shuffled["platt"].log_loss == straight["platt"].log_loss
+    _, reversed_ = fit_calibrator("platt", logits, pools, -times)
+    assert reversed_["platt"].log_loss != straight["platt"].log_loss
+
+
+def test_a_placement_with_clicks_enough_has_a_calibrator_of_its_own():
+    logits, pools = world(requests=900)
+    there, elsewhere = world(requests=40, seed=1)
+    # At "home" two of three clicks stay out.
+    random = np.random.default_rng(2)
+    names = ["home" if one else "default" for one in random.random(900) < 0.5]
+    shown = [
+        pool(10, -1 if name == "home" and random.random() < 2 / 3 else each.place)
+        for name, each in zip(names, pools, strict=True)
+    ]
+    names += ["rare"] * 40
+    calibration, _ = fit_calibrator("platt", logits + there, shown + elsewhere, np.arange(940), names)
+    assert "rare" not in calibration.placements
+    assert calibration.at("rare") is calibration.common
+    assert "default" in calibration.placements
+    here = [r for r, name in enumerate(names) if name == "default"]
+    values, labels, _ = labelled([logits[r] for r in here], [shown[r] for r in here])
+    assert calibration.at("default")(values).sum() == pytest.approx(labels.sum(), rel=0.02)
+    assert calibration.common(values).sum() < 0.9 * labels.sum()
 
 
 def test_an_unknown_kind_is_refused_beside_the_known_ones():
-    with pytest.raises(ValueError, match="unknown calibration 'beta'; known are auto, isotonic, platt"):
-        fit_calibrator("beta", *world(requests=4))
+    known = "known are auto, beta, isotonic, platt, temperature"
+    with pytest.raises(ValueError, match=f"unknown calibration 'oracle'; {known}"):
+        fit_calibrator("oracle", *world(requests=4))

@@ -76,15 +76,15 @@ def test_whatever_the_funnel_leaves_logits_are_finite(features, left):
     assert 0.0 <= model.best <= 1.0
 
 
-@pytest.mark.parametrize("name", ["platt", "isotonic", "auto"])
+@pytest.mark.parametrize("name", ["auto", "beta", "isotonic", "platt", "temperature"])
 @pytest.mark.parametrize("place", [-1, 0], ids=["nothing was taken", "everything was taken"])
 def test_one_class_alone_gives_probabilities_all_the_same(name, place):
     random = np.random.default_rng(0)
     pools = [pool(random, [3] if place == 0 else [3, 4, 5], place) for _ in range(20)]
     logits = [random.normal(size=len(pool.rows)).astype(np.float32) for pool in pools]
-    calibrator, losses = fit_calibrator(name, logits, pools)
+    calibrator, tried = fit_calibrator(name, logits, pools)
     probability = calibrator(np.array([-50.0, 0.0, 50.0], np.float32))
     assert np.isfinite(probability).all()
     assert (np.diff(probability) >= 0).all()
     assert ((probability >= 0) & (probability <= 1)).all()
-    assert all(np.isfinite(loss) for loss in losses.values())
+    assert all(np.isfinite(one.log_loss) for one in tried.values())

@@ -12,6 +12,7 @@ import pytest
 from models.encode import CROSS
 from models.graph import Graph
 from models.plan import Plan
+from ranking.calibration import Calibration
 from service.bundle import Bundle
 from service.cascade.hydrate import Moment
 from service.cascade.observe import NullObserver
@@ -408,7 +409,7 @@ def test_a_source_without_quota_is_left_out(bundle: Bundle) -> None:
 
 
 def test_a_calibrator_of_the_wrong_length_is_a_breach(bundle: Bundle) -> None:
-    short: Any = lambda logits: logits[1:]  # noqa: E731
+    short = Calibration(lambda logits: logits[1:])  # type: ignore[arg-type]
     with pytest.raises(ContractViolation, match="pctr"):
         answer(Engine.build(replace(bundle, calibrator=short), NullObserver()))
 
