@@ -1,7 +1,7 @@
 """The studies of docs/quality.md: towers alone, and what each part of kNN-Embed is worth.
 
-They need the public data sets as `cascada data` converts them, in one folder:
-`SETS=folder make docs PARTS=studies`.
+They need the public data sets as `cascada data` converts them, in one folder, beside the wheel obp 0.4.1 and
+`cascada data simulate --out simulated --users 2000 --items 200`: `SETS=folder make docs PARTS=studies`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from deploy.docs.blocks import fenced, fill
 from deploy.docs.origin import origin
 
 ROOT = Path(__file__).resolve().parents[2]
+SETS = "SETS"
+"""Stands in an option for the folder of the data sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A block of the document: `cascada evaluate DATASET --study NAME ...`."""
+    """A block of the document: `cascada evaluate DATASET --study NAME ...`; `config` "" = the default."""
 
     dataset: str
     name: str
@@ -34,8 +36,9 @@ class Study:
 
     def arguments(self, sets: Path) -> tuple[str, ...]:
         """What follows `cascada`."""
-        config = f"benchmarks/towers/{self.config}.toml"
-        return ("evaluate", str(sets / self.dataset), "--study", self.name, "--config", config, *self.options)
+        config = ("--config", f"benchmarks/towers/{self.config}.toml") if self.config else ()
+        options = (option.replace(SETS, str(sets)) for option in self.options)
+        return ("evaluate", str(sets / self.dataset), "--study", self.name, *config, *options)
 
     def publish(self, told: str) -> None:
         """Write what the command said into the document."""
@@ -59,8 +62,9 @@ STUDIES = (
     Study("ml-latest-small", "sources", "ml-latest-small-sources", ()),
     Study("amazon-beauty", "sources", "amazon-beauty-sources", ()),
     Study("amazon-grocery", "sources", "amazon-grocery-sources", ()),
-    Study("ml-latest-small", "aw-moe", "ml-latest-small-rankers", THREE),
     Study("ml-latest-small", "hcn", "ml-latest-small-hcn", ()),
+    Study("ml-latest-small", "aw-moe", "ml-latest-small-rankers", THREE),
+    Study("simulated", "off-policy", "", (*THREE, "--bandit", f"{SETS}/obp-0.4.1-py3-none-any.whl")),
     Study("ml-latest-small", "search", "ml-latest-small-search", ()),
     Study("amazon-grocery", "relations", "amazon-grocery-relations", ("--fit", "final")),
 )
