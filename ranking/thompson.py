@@ -78,7 +78,8 @@ def slate(scores: Floats, shape: Doubles, size: int, rng: np.random.Generator) -
     """`size` positions of N items by their `scores` [N] above 0: one draw of `slates`."""
     size = min(size, len(scores), MOST)
     ranks = _ranks(scores, shape, size, rng)
-    return _interleaved([ranks[j : j + 1] for j in range(size)], size)[0]
+    drawn: Positions = _interleaved([ranks[j : j + 1] for j in range(size)], size)[0]
+    return drawn
 
 
 def slates(scores: Floats, shape: Doubles, size: int, rng: np.random.Generator) -> Positions:

@@ -125,7 +125,7 @@ def weighted_gini(ranked: Rows, items: int) -> float:
     weight = 1 / np.log2(np.arange(2, ranked.shape[1] + 2))
     mask = ranked >= 0
     places = np.broadcast_to(weight, ranked.shape)[mask]
-    shown = np.bincount(ranked[mask], places, items)
+    shown = np.bincount(ranked[mask], places, items).astype(np.float64)
     same = np.zeros(max(items, ranked.shape[1]))
     same[: ranked.shape[1]] = weight * mask.sum(axis=0)
     best = np.zeros(items)

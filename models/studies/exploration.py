@@ -19,9 +19,9 @@ from models.data.simulated_items import START_MS, Catalogue, draw_catalogue
 from models.data.simulated_traffic import Display
 from models.data.simulated_users import Population, draw_population
 from models.data.truth import click_logit, sigmoid
-from models.studies.off_policy import Estimate, covered
+from models.studies.off_policy import covered
 from models.training.posterior import fit_counts
-from ranking.off_policy import importance, ips, snips
+from ranking.off_policy import Estimate, importance, ips, snips
 from ranking.thompson import compete, propensities, slate, slates
 
 Doubles = NDArray[np.float64]
@@ -97,8 +97,8 @@ class Model:
         chance, base = world.chance(context, items).ravel(), world.examined(context, items).ravel()
         clicked = rng.random(len(place)) < chance
         size = len(world.catalogue.topic)
-        clicks = np.bincount(drawn[old], clicked[old].astype(np.float64), size)
-        predicted = np.bincount(drawn[old], base[old], size)
+        clicks = np.bincount(drawn[old], clicked[old], size).astype(np.float64)
+        predicted = np.bincount(drawn[old], base[old], size).astype(np.float64)
         # The level is part of the model: only what strays from it is a factor.
         predicted *= clicks.sum() / predicted.sum()
         seen = predicted > 0

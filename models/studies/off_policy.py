@@ -47,9 +47,16 @@ class Log:
 
     def at(self, index: NDArray[Any]) -> Log:
         """The places at `index`."""
-        columns = (self.item, self.place, self.context, self.group, self.propensity, self.clicked)
-        shown = None if self.shown is None else self.shown[index]
-        return Log(*(column[index] for column in columns), items=self.items, shown=shown)
+        return Log(
+            item=self.item[index],
+            place=self.place[index],
+            context=self.context[index],
+            group=self.group[index],
+            propensity=self.propensity[index],
+            clicked=self.clicked[index],
+            items=self.items,
+            shown=None if self.shown is None else self.shown[index],
+        )
 
 
 def click_model(log: Log) -> Doubles:
