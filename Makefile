@@ -1,6 +1,7 @@
 # The front door. `make` lists what there is; CI calls the same targets.
 PORT ?= 8000
 DATA ?=
+MINUTES ?= 20
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c \
 	'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 RUN := .venv/bin/python -m
@@ -11,7 +12,7 @@ SETUP = $(if $(PYTHON),$(PYTHON),$(error Python 3.11 or newer is needed and none
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format demo-smoke docs quality bench-prepare bench-kernel bench-growth bench-memory bench-search bench-freshness bench-recall-only constraints clean
+.PHONY: help demo test check format demo-smoke docs quality bench-prepare bench-kernel bench-growth bench-memory bench-search bench-freshness bench-recall-only soak constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +63,9 @@ bench-freshness: .venv/.dev ## time from an item change, or an event, to the ans
 
 bench-recall-only: .venv/.dev ## requests/s of retrieval over HTTP, beside LibRecommender's server; wants wrk
 	@$(RUN) benchmarks.command recall-only $(ARGS)
+
+soak: .venv/.dev ## a service under mixed load for MINUTES=20: nothing may grow or slow down
+	@$(RUN) benchmarks.command soak --minutes $(MINUTES) $(ARGS)
 
 constraints: ## renew constraints.txt from the newest releases
 	@$(SETUP) --pin

@@ -10,6 +10,7 @@ from benchmarks.machine import one_thread
 
 FOLDER = Path(".bench")
 LEAST = 1000
+LEAST_MINUTES = 0.5
 SIZES = (10_000, 100_000, 1_000_000)
 NAMES = (
     "prepare",
@@ -24,6 +25,8 @@ NAMES = (
     "cascade",
 )
 """Of `all`, too, in this order."""
+LONG = ("soak",)
+"""Only when they are asked for."""
 
 
 def main(argv: list[str]) -> int:
@@ -80,6 +83,10 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
         from benchmarks.cascade import cascade
 
         report = cascade(root, sizes[-1], command, arguments.seconds)
+    elif name == "soak":
+        from benchmarks.soak import soak
+
+        report = soak(root, sizes[-1], command, arguments.minutes)
     elif name == "freshness":
         from benchmarks.freshness import freshness
 
@@ -103,13 +110,14 @@ _DEFAULT_SIZES = {
     "preranking": SIZES[1:2],
     "ranking": SIZES[1:2],
     "cascade": SIZES,
+    "soak": SIZES[1:2],
 }
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cascada bench", description=__doc__)
     parser.add_argument(
-        "name", choices=[*NAMES, "all"], help="what to measure; prepare only fills the folder"
+        "name", choices=[*NAMES, *LONG, "all"], help="what to measure; prepare only fills the folder"
     )
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help="worlds, indexes and results (%(default)s)"
@@ -118,7 +126,15 @@ def _parser() -> argparse.ArgumentParser:
         "--items", type=_size, action="append", help="sizes instead of the usual ones; repeatable"
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load (%(default)s)")
+    parser.add_argument("--minutes", type=_minutes, default=20.0, help="of the soak (%(default)s)")
     return parser
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not value >= LEAST_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text} minutes are too few for a slope: {LEAST_MINUTES} or more")
+    return value
 
 
 def _size(text: str) -> int:

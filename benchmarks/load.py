@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import pinned
+from benchmarks.wire import Wire, request
 
 _POST = """
 local bodies, at = {}, 0
@@ -88,11 +89,8 @@ class Arrivals:
     """A pool of connections that grows when all are busy."""
 
     def __init__(self, port: int, path: str, bodies: Path) -> None:
-        self._port = port
-        lines = bodies.read_bytes().splitlines()
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
-        self._requests = [f"{head}{len(line)}\r\n\r\n".encode() + line for line in lines]
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._wire = Wire(port)
+        self._requests = [request("POST", path, line) for line in bodies.read_bytes().splitlines()]
         self._took: list[float] = []
         self._errors = 0
 
@@ -112,22 +110,14 @@ class Arrivals:
             call.add_done_callback(calls.discard)
         await asyncio.gather(*calls)
         took = loop.time() - start
-        for _, writer in self._idle:
-            writer.close()
+        self._wire.close()
         p50, p95, p99 = (np.percentile(self._took or [np.nan], [50, 95, 99]) * 1000.0).tolist()
         return Load(len(self._took), took, p50, p95, p99, self._errors)
 
-    async def _call(self, request: bytes, due: float) -> None:
+    async def _call(self, asked: bytes, due: float) -> None:
         try:
-            reader, writer = (
-                self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
-            )
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-            await reader.readexactly(length)
-            self._idle.append((reader, writer))
+            status = await self._wire.ask(asked)
             self._took.append(asyncio.get_running_loop().time() - due)
-            self._errors += not head.startswith(b"HTTP/1.1 200")
+            self._errors += status != 200
         except (OSError, EOFError, ValueError):
             self._errors += 1

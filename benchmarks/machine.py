@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,11 @@ def memory(pid: int) -> Memory:
     )
 
 
+def descriptors(pid: int) -> int:
+    """How many files and sockets a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def load_average() -> str:
     """Processes that wanted to run, over the last 1, 5 and 15 minutes."""
     return " ".join(f"{value:.1f}" for value in os.getloadavg())
@@ -60,7 +66,13 @@ def describe() -> dict[str, object]:
     """What a figure depends on besides the commit."""
     versions = {name: importlib.metadata.version(name) for name in ("faiss-cpu", "numpy", "onnxruntime")}
     told = {"cores": len(cores()), "system": platform.platform(), "python": platform.python_version()}
-    return {**told, **versions, "load": load_average()}
+    return {**told, **versions, "load": load_average(), "commit": _commit()}
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "unknown"
 
 
 def one_thread() -> None:

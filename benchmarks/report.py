@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,19 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Report:
-    """`rows` share their columns; `notes` are sentences that belong under the table, such as a goal."""
+    """`rows` share their columns; `notes` are sentences that belong under the table, such as a goal.
+
+    `series` are columns of what was seen over time, which the JSON keeps and the table leaves out.
+    """
 
     name: str
     command: str
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+    series: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
-    def table(self) -> str:
-        """The rows as a Markdown table, which a terminal shows well enough."""
+    def table(self, loaded: str | None = None) -> str:
+        """The rows as a Markdown table, which a terminal shows well enough; `loaded` ends the notes."""
         columns = list(self.rows[0])
         cells = [columns, *([_text(row[name]) for name in columns] for row in self.rows)]
         widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -32,7 +37,7 @@ class Report:
             "| " + " | ".join(_pad(*pair) for pair in zip(line, widths, strict=True)) + " |" for line in cells
         ]
         lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        loaded = f"Load average at the end {load_average()}, on {len(cores())} cores."
+        loaded = loaded or f"Load average at the end {load_average()}, on {len(cores())} cores."
         return "\n".join([*lines, "", *(f"- {note}" for note in (*self.notes, loaded))])
 
     def save(self, folder: Path) -> Path:
@@ -41,6 +46,19 @@ class Report:
         path = folder / "results" / f"{self.name}-{now:%Y%m%dT%H%M%SZ}.json"
         write_json(path, {**asdict(self), "at": now.isoformat(), "machine": describe()})
         return path
+
+
+def newest(folder: Path, name: str, reading: Callable[[dict[str, Any]], bool] = bool) -> dict[str, Any]:
+    """The newest JSON that `name` left below `folder` and that `reading` takes; `path` says where it is.
+
+    Raises:
+        FileNotFoundError: there is none; says how to make one.
+    """
+    for path in sorted((folder / "results").glob(f"{name}-*.json"), reverse=True):
+        told: dict[str, Any] = json.loads(path.read_bytes())
+        if reading(told):
+            return {**told, "path": str(path)}
+    raise FileNotFoundError(f"{folder}/results has no fitting {name}-*.json: run `cascada bench {name}`")
 
 
 def median(values: Sequence[float]) -> float:

@@ -52,9 +52,14 @@ def redis_server(core: int) -> Iterator[Server]:
 
 @contextmanager
 def our_worker(
-    bundle: Path, redis_port: int, core: int, log: Path, plan: Mapping[str, object]
+    bundle: Path,
+    redis_port: int,
+    core: int,
+    log: Path,
+    plan: Mapping[str, object],
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """`cascada serve` with its access log off; `plan` overrides the bundle's."""
+    """`cascada serve` with its access log off; `plan` overrides the bundle's, `settings` what is set here."""
     port = _free_port()
     environment = {
         "CASCADA_BUNDLE": str(bundle.absolute()),
@@ -68,6 +73,7 @@ def our_worker(
         "CASCADA_REDIS_READ_TIMEOUT_MS": "5000",
         "CASCADA_DEADLINE_MS": "60000",
         "CASCADA_PLAN": orjson.dumps(plan).decode(),
+        **(settings or {}),
     }
     command = pinned(core, [sys.executable, "-m", "service.command", "serve"])
     with _running(command, port, log, environment, _ready) as server:
