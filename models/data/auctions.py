@@ -1,6 +1,6 @@
 """A seeded world of ad auctions with a known click-through rate, logged only where an ad of ours won.
 
-`docs/auctions.md` explains it; these are the laws, with sigma(x) = 1 / (1 + exp(-x)), N a standard normal
+`docs/auction-bias.md` explains it; these are the laws, with sigma(x) = 1 / (1 + exp(-x)), N a standard normal
 variable, and vectors in 8 dimensions:
 
 users       12 segments, each a unit direction; a user's vector is the segment's + 0.4 noise, normalised.

@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _auction_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "run the ad auctions of a seeded world with a known CTR; docs/auctions.md states its laws"
+    text = "run the ad auctions of a seeded world with a known CTR; docs/auction-bias.md states its laws"
     world = _verb(verbs, "simulate-auctions", _simulate_auctions, text)
     world.add_argument("--auctions", type=int, default=300_000, help="two in five become impressions")
     world.add_argument("--users", type=int, default=5000)

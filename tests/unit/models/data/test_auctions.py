@@ -1,4 +1,4 @@
-"""The laws that models/data/auctions.py and docs/auctions.md claim, each with a bound that can fail."""
+"""The laws that models/data/auctions.py and docs/auction-bias.md claim, each with a bound that can fail."""
 
 import json
 from dataclasses import fields, replace
