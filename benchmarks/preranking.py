@@ -28,7 +28,6 @@ REQUESTS, ROUNDS = 200, 5
 FORMS = {
     "as configured": PreRankerConfig(),
     "one vector, one level": PreRankerConfig(interests=1, iterations=1, hierarchy="none", co_interest=False),
-    "3 levels of what is left, co-interest": PreRankerConfig(iterations=3, hierarchy="residual"),
     "3 weighted levels, co-interest": PreRankerConfig(iterations=3, hierarchy="weighted"),
 }
 

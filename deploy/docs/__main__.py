@@ -109,7 +109,7 @@ def benchmark(name: str) -> None:
     fill(ROOT / "docs" / "benchmarks.md", name, f"{caption}\n\n{told}")
 
 
-BENCHMARKS = ("kernel", "growth", "memory", "search", "freshness", "recall-only", "ranking")
+BENCHMARKS = ("kernel", "growth", "memory", "search", "freshness", "recall-only", "preranking", "ranking")
 """Blocks of docs/benchmarks.md."""
 
 
