@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.machine import one_thread
+from benchmarks.report import Report
 
 FOLDER = Path(".bench")
 LEAST = 1000
@@ -25,7 +26,7 @@ NAMES = (
     "cascade",
 )
 """Of `all`, too, in this order."""
-LONG = ("soak",)
+LONG = ("soak", "capacity")
 """Only when they are asked for."""
 
 
@@ -54,6 +55,12 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
 
         for size in sizes:
             Scale(root, size).prepare()
+        return
+    if name == "capacity":
+        from benchmarks.capacity import capacity
+
+        for each in capacity(root, sizes, command):
+            show(each, root)
         return
     if name == "kernel":
         from benchmarks.kernel import kernel
@@ -86,7 +93,11 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
     elif name == "soak":
         from benchmarks.soak import soak
 
-        report = soak(root, sizes[-1], command, arguments.minutes)
+        report, picture = soak(
+            root, sizes[-1], f"{command} --minutes {arguments.minutes:g}", arguments.minutes
+        )
+        show(report, root, picture)
+        return
     elif name == "freshness":
         from benchmarks.freshness import freshness
 
@@ -95,8 +106,16 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
         from benchmarks.recall_only import recall_only
 
         report = recall_only(root, sizes[-1], command, arguments.seconds)
+    show(report, root)
+
+
+def show(report: Report, root: Path, picture: bytes | None = None) -> None:
+    """Print the table and leave the JSON, and the picture beside it."""
     print(report.table(), flush=True)
-    print(f"wrote {report.save(root)}", file=sys.stderr)
+    path = report.save(root)
+    if picture is not None:
+        path.with_suffix(".png").write_bytes(picture)
+    print(f"wrote {path}", file=sys.stderr)
 
 
 _DEFAULT_SIZES = {
@@ -111,6 +130,7 @@ _DEFAULT_SIZES = {
     "ranking": SIZES[1:2],
     "cascade": SIZES,
     "soak": SIZES[1:2],
+    "capacity": SIZES,
 }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from deploy.demo.foreground import READY, Foreground
 from deploy.demo.processes import cascada
 from deploy.demo.steps import plan
+from deploy.docs import saved
 from deploy.docs.blocks import fenced, fill
 from deploy.docs.origin import origin
 from deploy.docs.studies import studies
@@ -126,6 +127,8 @@ PARTS: dict[str, Callable[[], None]] = {
     "quality": quality,
     "studies": studies,
     "benchmarks": benchmarks,
+    "soak": saved.soak,
+    "capacity": saved.capacity,
     **{f"bench-{name}": partial(benchmark, name) for name in BENCHMARKS},
 }
 
