@@ -28,8 +28,11 @@ class Report:
     notes: Sequence[str] = ()
     series: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
-    def table(self, loaded: str | None = None) -> str:
-        """The rows as a Markdown table, which a terminal shows well enough; `loaded` ends the notes."""
+    def table(self, *, measured_now: bool = True) -> str:
+        """The rows as a Markdown table, which a terminal shows well enough.
+
+        One that is `measured_now` ends with the load of the machine.
+        """
         columns = list(self.rows[0])
         cells = [columns, *([_text(row[name]) for name in columns] for row in self.rows)]
         widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -37,15 +40,28 @@ class Report:
             "| " + " | ".join(_pad(*pair) for pair in zip(line, widths, strict=True)) + " |" for line in cells
         ]
         lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        loaded = loaded or f"Load average at the end {load_average()}, on {len(cores())} cores."
-        return "\n".join([*lines, "", *(f"- {note}" for note in (*self.notes, loaded))])
+        loaded = f"Load average at the end {load_average()}, on {len(cores())} cores."
+        notes = (*self.notes, loaded) if measured_now else self.notes
+        return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
 
     def save(self, folder: Path) -> Path:
         """Write the JSON into `folder`; every run keeps its own file."""
         now = datetime.now(UTC)
         path = folder / "results" / f"{self.name}-{now:%Y%m%dT%H%M%SZ}.json"
-        write_json(path, {**asdict(self), "at": now.isoformat(), "machine": describe()})
+        told = {**asdict(self), "columns": list(self.rows[0])}
+        write_json(path, {**told, "at": now.isoformat(), "machine": describe()})
         return path
+
+
+def reopened(told: Mapping[str, Any]) -> tuple[Report, str]:
+    """The report of a JSON, and a sentence that says where and when it was measured."""
+    rows = [{name: row[name] for name in told["columns"]} for row in told["rows"]]
+    machine = told["machine"]
+    where = (
+        f"`{told['command']}`; {machine['cores']} cores, {machine['system']}, Python {machine['python']}, "
+        f"load {machine['load']}, commit {machine['commit']}, {told['at'][:10]}"
+    )
+    return Report(told["name"], told["command"], rows, told["notes"], told["series"]), where
 
 
 def newest(folder: Path, name: str, reading: Callable[[dict[str, Any]], bool] = bool) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from benchmarks.soak_picture import draw
 from benchmarks.soaking import CONNECTIONS, SHARE, WARM, Soaked, soaked
 from benchmarks.world import item_id, titles, user_id
 from models import artifacts
-from models.artifacts import write_bytes, write_json
+from models.artifacts import write_json
 
 USERS, ITEMS = 500, 2000
 """Who asks, and of which items their calls name some."""
@@ -38,8 +38,8 @@ ALLOWED: Mapping[str, tuple[float, float]] = {
 """How much each may rise over the judged time: a share of its median, or so much if that is more."""
 
 
-def soak(root: Path, items: int, command: str, minutes: float) -> Report:
-    """Soak the bundle of `items` items; the picture is left in `root/results/soak.png`."""
+def soak(root: Path, items: int, command: str, minutes: float) -> tuple[Report, bytes]:
+    """Soak the bundle of `items` items; the report and its picture (PNG)."""
     scale = Scale(root, items)
     folder = root / "soaking"
     logs = root / "logs"
@@ -51,9 +51,8 @@ def soak(root: Path, items: int, command: str, minutes: float) -> Report:
         shutil.rmtree(folder, ignore_errors=True)
     rows = judged(found)
     series = {**found.series, "swaps at minute": found.swaps}
-    (root / "results").mkdir(parents=True, exist_ok=True)
-    write_bytes(root / "results" / "soak.png", draw(series, rows, found.warm))
-    return Report("soak", command, rows, _notes(found, rows, items, minutes), series)
+    picture = draw(series, rows, found.warm)
+    return Report("soak", command, rows, _notes(found, rows, items, minutes), series), picture
 
 
 def cast(scale: Scale) -> Cast:
