@@ -235,9 +235,10 @@ def half(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
 
 
 def single(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Finite halves as float32, bit for bit what a cast gives, in a seventh of the time; others are cast.
+    """Halves as float32, bit for bit what a cast gives, in a fraction of the time; other kinds are cast.
 
-    Sign, exponent and mantissa are moved to where float32 has them; 2^112 makes up for the other bias.
+    Sign, exponent and mantissa are moved to where float32 has them; 2^112 makes up for the other bias. That
+    makes large numbers of what is not finite, so where there is any, all are cast.
     """
     if vectors.dtype != np.float16:
         return vectors.astype(np.float32, copy=False)
@@ -246,11 +247,15 @@ def single(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     bits &= _SINGLE_BITS
     singles = bits.view(np.float32)
     singles *= _SINGLE_SCALE
+    if singles.size and max(singles.max(), -singles.min()) >= _NO_HALF:
+        return vectors.astype(np.float32)
     return singles
 
 
 _SINGLE_BITS = np.int32(0x8FFFE000 - (1 << 32))
 _SINGLE_SCALE = np.float32(2.0**112)
+_NO_HALF = 65536.0
+"""The least power of two that is no half."""
 
 
 def write_strings(folder: Path, stem: str, values: list[str]) -> None:

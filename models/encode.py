@@ -158,12 +158,16 @@ def total_size(schema_fields: Sequence[Field]) -> int:
     return sum(field.size for field in schema_fields) or 1
 
 
-CROSS = ("tower", "interest", "similar", "popular", "prerank")
+CROSS = ("tower", "interest", "similar", "popular", "prerank", "factors", "fused")
 """Columns that the ranker reads per candidate, each a pure function of user state and item:
 
 tower     user vector . item vector           interest  best interest query . item vector
 similar   summed similarity to recent events  popular   log1p of the placement's decayed event count
 prerank   best pre-rank interest . item vector
+factors   user factors . item factors, 0 without either
+fused     reciprocal-rank fusion of the personal sources (`retrieval.fusion.places`), 0 if none proposed it
+
+New ones come last: a graph of an older bundle reads the first columns only.
 """
 
 

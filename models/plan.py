@@ -32,6 +32,8 @@ class Plan:
             "fresh": 0.02,
         }
     )
+    cut: Mapping[str, float] = field(default_factory=lambda: {"prerank": 1.0})
+    """Weights of `models.encode.CROSS` by which the pre-ranking round cuts recommendations to `ranked`."""
     interests: int = 8
     own_share: float = 0.5
     query_blend: float = 0.5

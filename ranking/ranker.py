@@ -85,7 +85,12 @@ def _inputs(
     query: Floats | None,
 ) -> dict[str, NDArray[Any]]:
     inputs = history_inputs(history, profile, vectors)
-    inputs |= {"candidates": gather(vectors, rows), "cross": cross}
+    # Graphs of older bundles read fewer features, the first of them.
+    known = graph.shapes["cross"][-1]
+    inputs |= {
+        "candidates": gather(vectors, rows),
+        "cross": cross[:, :known] if isinstance(known, int) else cross,
+    }
     # Graphs of older bundles read no query.
     if "query" in graph.inputs:
         width = graph.shapes["query"][-1]

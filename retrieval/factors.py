@@ -48,8 +48,14 @@ class Factors:
 
         Items of the history may be among them.
         """
-        if len(history) == 0 or size <= 0:
+        if len(history) == 0:
             return np.zeros(0, np.int32), np.zeros(0, np.float32)
-        scores, rows = self.index.search(self.user(history)[None], min(size, self.index.size))
+        return self.nearest(self.user(history), size)
+
+    def nearest(self, user: Floats, size: int) -> tuple[Rows, Floats]:
+        """The same for the user's factors [d]."""
+        if size <= 0:
+            return np.zeros(0, np.int32), np.zeros(0, np.float32)
+        scores, rows = self.index.search(user[None], min(size, self.index.size))
         found = rows[0] >= 0
         return rows[0][found].astype(np.int32, copy=False), scores[0][found]

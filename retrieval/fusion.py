@@ -13,6 +13,19 @@ K = 60.0
 """How little the first places differ (Cormack, Clarke & Buettcher 2009)."""
 
 
+PERSONAL = ("interests", "similar", "factors")
+"""Sources that are made for the user; what others propose is the same for everybody."""
+PERSONAL_K = 20.0
+
+
+def places(count: int) -> Floats:
+    """What the first `count` places of a source's list add to an item's fused score: 1 / (k + place).
+
+    An item's score is the sum over the lists that have it, all of one weight.
+    """
+    return (1.0 / (PERSONAL_K + np.arange(1, count + 1))).astype(np.float32)
+
+
 def reciprocal_ranks(lists: Mapping[str, Floats], weights: Mapping[str, float], k: float = K) -> Floats:
     """sum over lists of weight / (k + rank), divided by the best that an item could have: [N] in 0..1.
 

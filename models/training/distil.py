@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,17 +17,18 @@ from models.networks.hcn import overlap
 from models.training.batches import Schedule, fit, shuffled
 from models.training.config import PreRankerConfig
 from models.training.features import Features
-from models.training.funnel import Pool
+from models.training.funnel import Pool, ordered
 from models.training.judge import Judge
 from models.training.networks import item_tower
 from models.training.preranker import PreRankerModel, best_of, encode_interests
 from models.training.ranker import RankerModel, funnel_ndcg
 from models.training.timeline import Requests
-from retrieval.order import descending
 
 Floats = NDArray[np.float32]
 State = dict[str, Tensor]
 
+ALONE: Mapping[str, float] = {"prerank": 1.0}
+"""The cut by the pre-ranker's score and nothing else."""
 TOP = 20
 """Of the ranker's list over all candidates, how many the cut should keep."""
 BATCH = 32
@@ -82,20 +83,19 @@ def agreement(
     return funnel_recall(logits, width), funnel_ndcg([each[:width] for each in logits], asked.pools)
 
 
-def reordered(features: Features, preranker: PreRankerModel, asked: Asked) -> Asked:
-    """The same candidates with this pre-ranker's scores, in its order: retrieval does not depend on it."""
+def reordered(
+    features: Features, preranker: PreRankerModel, asked: Asked, cut: Mapping[str, float] = ALONE
+) -> Asked:
+    """The same candidates with this pre-ranker's scores, cut anew: retrieval does not depend on it."""
     items = preranker.item_vectors()
     interests = preranker.interests(features.batch(asked.requests))
     pools = []
     for r, pool in enumerate(asked.pools):
         target = int(asked.requests.target[r])
         scores = (items[np.append(pool.rows, target)] @ interests[r].T).max(axis=1)
-        order = descending(scores[:-1], pool.rows)
         cross, target_cross = pool.cross.copy(), pool.target_cross.copy()
         cross[:, _PRERANK], target_cross[_PRERANK] = scores[:-1], scores[-1]
-        where = np.flatnonzero(pool.rows[order] == target)
-        place = int(where[0]) if len(where) else -1
-        pools.append(Pool(pool.rows[order], cross[order], target_cross, place))
+        pools.append(ordered(Pool(pool.rows, cross, target_cross, pool.place), target, cut))
     return Asked(asked.requests, pools)
 
 
@@ -121,6 +121,7 @@ def distil(
     width: int,
     config: PreRankerConfig,
     seed: int,
+    cut: Mapping[str, float] = ALONE,
 ) -> PreRankerModel:
     """Teach a copy of the pre-ranker the ranker's scores; the given one where that did not help.
 
@@ -145,7 +146,7 @@ def distil(
 
     def after_epoch(epoch: int) -> str:
         nonlocal best
-        recalls, ndcg = agreement(features, ranker, reordered(features, student, asked), width)
+        recalls, ndcg = agreement(features, ranker, reordered(features, student, asked, cut), width)
         found = float(recalls.mean())
         if ndcg >= floor and found > best[0]:
             best = (found, copy.deepcopy(items.state_dict()), copy.deepcopy(users.state_dict()))

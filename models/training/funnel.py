@@ -20,6 +20,7 @@ from models.training.quotas import Lists
 from models.training.tables import Space, Tables
 from models.training.timeline import Requests
 from models.training.tower import Towers
+from retrieval.fusion import PERSONAL, places
 from retrieval.interests import InterestModel, Interests
 from retrieval.order import descending
 from retrieval.pairs import Pairs, PairScorer, pairs_of, pruned
@@ -36,7 +37,7 @@ PAIR_REQUESTS = 4000
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What the pre-ranker saw of one request, best first: `rows` [N], `cross` [N, X]; the target's are apart.
+    """What was retrieved for one request, best first: `rows` [N], `cross` [N, X]; the target's are apart.
 
     `target_cross` [X] is known also where the funnel lost the target; `place` is then -1, else its place in
     `rows`.
@@ -83,8 +84,8 @@ class Funnel:
         self.plan = plan
         self._prerank_items = preranker.item_vectors()
         self._log_popularity = np.log1p(tables.popularity)
-        every = np.arange(len(space.vectors), dtype=np.int32)
-        self._popular = [descending(counts, every) for counts in tables.popularity]
+        every = np.flatnonzero(features.dataset.item_available).astype(np.int32)
+        self._popular = [every[descending(counts[every], every)] for counts in tables.popularity]
         self._model = InterestModel(
             space.vectors, space.clusters.centroids, space.clusters.assignment, snapshot, plan
         )
@@ -92,7 +93,7 @@ class Funnel:
         self._weights = np.array([1.0, *(plan.event_weights.get(kind, 1.0) for kind in kinds)], np.float32)
 
     def pools(self, requests: Requests, label: str) -> list[Pool]:
-        """The candidates of each request, in the pre-ranker's order, without those in the history.
+        """The candidates of each request, in the order of the cut, without those in the history.
 
         Where serving cuts the merged sources to `plan.candidates`, this keeps the whole union.
         """
@@ -100,35 +101,27 @@ class Funnel:
         pools = []
         for r in tqdm(range(len(requests)), desc=label, unit="request", disable=None):
             user = self._user(requests, r, vectors[r], prerank[r])
-            rows = self.fetch(user)
-            cross = self.cross(user, rows)
-            order = descending(cross[:, CROSS.index("prerank")], rows)
-            rows, cross = rows[order], cross[order]
+            proposed = self._proposed(user)
+            rows = _union(proposed)
             target = requests.target[r : r + 1]
-            where = np.flatnonzero(rows == target[0])
-            place = int(where[0]) if len(where) else -1
-            pools.append(Pool(rows, cross, self.cross(user, target)[0], place))
+            pool = Pool(rows, self._cross(user, rows, proposed), self._cross(user, target, proposed)[0], -1)
+            pools.append(ordered(pool, int(target[0]), self.plan.cut))
         return pools
 
     def cross_of(self, requests: Requests, rows: Rows) -> Floats:
         """Cross features of given candidates `rows` [R, N]: [R, N, X]."""
         vectors, prerank = self._encode(requests)
-        return np.stack(
-            [
-                self.cross(self._user(requests, r, vectors[r], prerank[r]), rows[r])
-                for r in range(len(requests))
-            ]
-        )
+        found = []
+        for r in range(len(requests)):
+            user = self._user(requests, r, vectors[r], prerank[r])
+            found.append(self._cross(user, rows[r], self._proposed(user)))
+        return np.stack(found)
 
     def under(self, quotas: Mapping[str, float]) -> Funnel:
         """The same with other quotas."""
         other = copy(self)
         other.plan = replace(self.plan, quotas=quotas)
         return other
-
-    def fetch(self, user: _User) -> Rows:
-        """The union of the sources, sorted by row."""
-        return np.unique(np.concatenate(list(self._proposed(user).values()))).astype(np.int32)
 
     def proposals(self, requests: Requests, label: str) -> Lists:
         """What each source proposes to each request, best first, as far as its quota goes."""
@@ -140,17 +133,22 @@ class Funnel:
                 found.setdefault(name, []).append(rows)
         return found
 
+    def _able(self, rows: NDArray[np.integer[Any]], user: _User) -> Rows:
+        """Those that the user has not met and that can be had."""
+        able = ~np.isin(rows, user.history) & self.features.dataset.item_available[rows]
+        return rows[able].astype(np.int32, copy=False)
+
     def _proposed(self, user: _User) -> dict[str, Rows]:
         """By source, what is new to the user."""
         size = {name: int(np.ceil(self.plan.candidates * share)) for name, share in self.plan.quotas.items()}
         popular = self._popular[user.placement][: size.get("popular", 0) + len(user.history)]
         found = {
             "interests": retrieve(self.space.index, user.interests).rows,
-            "similar": _unseen(self._near(user), user)[: size.get("similar", 0)],
-            "factors": self._alike(user.history, size.get("factors", 0)),
-            "popular": _unseen(popular, user)[: size.get("popular", 0)],
+            "similar": self._able(self._near(user), user)[: size.get("similar", 0)],
+            "factors": self._alike(user, size.get("factors", 0)),
+            "popular": self._able(popular, user)[: size.get("popular", 0)],
         }
-        return {**found, "interests": _unseen(found["interests"], user)}
+        return {**found, "interests": self._able(found["interests"], user)}
 
     def learn_pairs(self, requests: Requests, seed: int) -> PairScorer | None:
         """See the function of this name."""
@@ -166,17 +164,21 @@ class Funnel:
             return self.tables.neighbours.score(*self._recent(user.history))[0]
         return pruned(self._pairs(user.history, user.placement, user.vector), self.scorer)[0]
 
-    def _alike(self, history: Rows, size: int) -> Rows:
+    def _alike(self, user: _User, size: int) -> Rows:
         if self.tables.factors is None:
             return np.zeros(0, np.int32)
-        newest = history[::-1][: self.plan.similar_events]
-        rows, _ = self.tables.factors.search(newest, size + len(history) if size else 0)
-        return rows[~np.isin(rows, history)][:size]
+        newest = user.history[::-1][: self.plan.similar_events]
+        rows, _ = self.tables.factors.search(newest, size + len(user.history) if size else 0)
+        return self._able(rows, user)[:size]
 
-    def cross(self, user: _User, rows: Rows) -> Floats:
+    def _cross(self, user: _User, rows: Rows, proposed: Mapping[str, Rows]) -> Floats:
         """The columns of `models.encode.CROSS` for distinct `rows` [N]: [N, X]."""
         items = self.space.vectors[rows]
         history, weights = self._recent(user.history)
+        known = self.tables.factors
+        factors = np.zeros(len(rows), np.float32)
+        if known is not None and len(history):
+            factors = np.asarray(known.vectors)[rows] @ known.user(history)
         return cross_features(
             {
                 "tower": items @ user.vector,
@@ -184,6 +186,8 @@ class Funnel:
                 "similar": self.tables.neighbours.score_rows(history, weights, rows),
                 "popular": self._log_popularity[user.placement, rows],
                 "prerank": (self._prerank_items[rows] @ user.prerank.T).max(axis=1),
+                "factors": factors,
+                "fused": _fused(rows, proposed),
             }
         )
 
@@ -197,10 +201,9 @@ class Funnel:
         ages = ((requests.now_ms[r] - timeline.time_ms[part]) / DAY_MS).astype(np.float32)
         slots = int(np.ceil(self.plan.candidates * self.plan.quotas.get("interests", 0.0)))
         history = timeline.item[part]
-        # The index cannot leave out the history, so ask for as many more.
-        interests = self._model.interests(
-            vector, history, self._weights[timeline.kind[part]], ages, slots + len(history)
-        )
+        # The index cannot leave out the history, so ask for as many more, at most twice in all.
+        wanted = slots + min(len(history), slots)
+        interests = self._model.interests(vector, history, self._weights[timeline.kind[part]], ages, wanted)
         return _User(history, int(requests.placement[r]), vector, prerank, interests)
 
     def _recent(self, history: Rows) -> tuple[Rows, Floats]:
@@ -208,8 +211,32 @@ class Funnel:
         return newest, (self.plan.similar_decay ** np.arange(len(newest))).astype(np.float32)
 
 
-def _unseen(rows: NDArray[np.integer[Any]], user: _User) -> Rows:
-    return rows[~np.isin(rows, user.history)].astype(np.int32, copy=False)
+def ordered(pool: Pool, target: int, cut: Mapping[str, float]) -> Pool:
+    """The same candidates in the order of the cut (`models.plan.Plan.cut`), and the target's place there."""
+    order = descending(pool.cross @ cut_weights(cut), pool.rows)
+    where = np.flatnonzero(pool.rows[order] == target)
+    place = int(where[0]) if len(where) else -1
+    return Pool(pool.rows[order], pool.cross[order], pool.target_cross, place)
+
+
+def cut_weights(cut: Mapping[str, float]) -> Floats:
+    """[X] in the order of `models.encode.CROSS`."""
+    return np.array([cut.get(name, 0.0) for name in CROSS], np.float32)
+
+
+def _union(proposed: Mapping[str, Rows]) -> Rows:
+    return np.unique(np.concatenate(list(proposed.values()))).astype(np.int32)
+
+
+def _fused(rows: Rows, proposed: Mapping[str, Rows]) -> Floats:
+    fused = np.zeros(len(rows), np.float32)
+    by_row = np.argsort(rows)
+    for name in PERSONAL:
+        found = proposed.get(name, rows[:0])
+        at = np.searchsorted(rows, found, sorter=by_row)
+        here = (at < len(rows)) & (rows[by_row[np.minimum(at, len(rows) - 1)]] == found)
+        fused[by_row[at[here]]] += places(len(found))[here]
+    return fused
 
 
 def learn_pairs(

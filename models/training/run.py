@@ -21,6 +21,7 @@ from models.schema import Schema
 from models.training.calibrate import fit_calibrator, labelled
 from models.training.complements import learn_complements
 from models.training.config import SplitConfig, TrainConfig
+from models.training.cut import cut_anew, learn_cut
 from models.training.distil import Asked, agreement, distil, reordered
 from models.training.features import Features
 from models.training.funnel import Funnel, Pool, snapshot_of
@@ -122,6 +123,9 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         uniform = random.integers(0, dataset.items, (len(own), UNIFORM)).astype(np.int32)
         uniform_cross = before.cross_of(own, uniform)
         held_out = known.pools(validation, "candidates, validation")
+        if "cut" not in config.plan:
+            plan = replace(plan, cut=learn_cut(own, pools, validation, held_out, plan.ranked))
+            pools, held_out = cut_anew(own, pools, plan.cut), cut_anew(validation, held_out, plan.cut)
     plan = replace(plan, ranked=choose_width(config, plan, held_out))
     with timed(seconds, "ranker"):
         levels: Levels | None = None
@@ -144,9 +148,10 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
             plan.ranked,
             config.preranker,
             config.seed,
+            plan.cut,
         )
         if taught is not preranker:
-            preranker, judged = taught, reordered(features, taught, judged)
+            preranker, judged = taught, reordered(features, taught, judged, plan.cut)
         held_out = judged.pools
         survived, _ = agreement(features, ranker, judged, plan.ranked)
     with timed(seconds, "calibration"):

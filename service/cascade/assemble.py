@@ -24,6 +24,7 @@ from service.cascade.filters.excluded import Excluded, OwnItems
 from service.cascade.filters.muted import Muted
 from service.cascade.filters.rule import Rule
 from service.cascade.filters.seen import Seen, Shown
+from service.cascade.hydrators.user_factors import UserFactors
 from service.cascade.hydrators.user_interests import UserInterests
 from service.cascade.hydrators.user_vector import UserVector
 from service.cascade.observe import Observer
@@ -31,7 +32,8 @@ from service.cascade.query import Kind
 from service.cascade.round import Round
 from service.cascade.scorers.boost import Boost
 from service.cascade.scorers.calibrate import Calibrate
-from service.cascade.scorers.cross import Interest, Popularity, SimilarToRecent, Tower
+from service.cascade.scorers.cross import FactorProduct, Interest, Popularity, SimilarToRecent, Tower
+from service.cascade.scorers.cut import Cut
 from service.cascade.scorers.found import Fused, Suiting
 from service.cascade.scorers.prerank import PreRank
 from service.cascade.scorers.rank import Rank
@@ -61,6 +63,7 @@ from service.catalogue import Catalogue
 from service.errors import OperatorError
 from service.tables import Gathered
 
+ONLY_PRERANK: Mapping[str, float] = {"prerank": 1.0}
 SIMILAR_PERSONAL = 0.1
 """Weight of the user's own order in a list of related items; a perfect relation counts 1."""
 ADS = 200
@@ -106,8 +109,10 @@ def recommend(parts: _Parts) -> Cascade:
     """
     plan = parts.plan
     retrieve = Round("retrieve", (), parts.with_room(AsTheyCame(), None), plan.candidates)
-    inner = parts.with_pinned(around(parts.fresh("prerank", turn=1), Best("prerank")), "prerank")
-    by_prerank = parts.with_room(inner, "prerank")
+    by = "prerank" if plan.depth == "prerank" or plan.cut == ONLY_PRERANK else "cut"
+    inner = parts.with_pinned(around(parts.fresh(by, turn=1), Best(by)), by)
+    by_prerank = parts.with_room(inner, by)
+    cut = () if by == "prerank" else (Cut(plan.cut),)
     steps = {
         "retrieve": (
             Round("retrieve", (Boost(),), parts.best_with_room("score"), min(plan.candidates, plan.ranked)),
@@ -119,7 +124,7 @@ def recommend(parts: _Parts) -> Cascade:
         ),
         "rank": (
             retrieve,
-            Round("prerank", (*parts.cross(), parts.prerank()), by_prerank, plan.ranked),
+            Round("prerank", (*parts.cross(), parts.prerank(), *cut), by_prerank, plan.ranked),
             Round(
                 "rank",
                 (parts.rank(), parts.calibrate(), Boost("pctr")),
@@ -273,6 +278,7 @@ class _Parts:
         return (
             UserVector(tower),
             UserInterests.of(model, self.bundle.schema, self.plan, self._size("interests")),
+            *(() if self.bundle.factors is None else (UserFactors(self.bundle.factors, self.plan),)),
         )
 
     def sources(self) -> tuple[Source, ...]:
@@ -314,7 +320,7 @@ class _Parts:
         """None where the bundle has none, whatever its plan says."""
         if self.bundle.factors is None:
             return ()
-        return (FactorSearch(self.bundle.factors, self.plan, self.catalogue, self._size("factors")),)
+        return (FactorSearch(self.bundle.factors, self.catalogue, self._size("factors")),)
 
     def together(self) -> Source:
         return TogetherWith(self.bundle.neighbours, self.catalogue)
@@ -333,13 +339,14 @@ class _Parts:
         return (available, Excluded(), OwnItems(), Shown(), Seen(), muted, Rule())
 
     def cross(self) -> tuple[Scorer, ...]:
-        """The columns of `models.encode.CROSS`, but for `prerank`."""
+        """The columns of `models.encode.CROSS`, but for `prerank` and, as the merge brings it, `fused`."""
         items = Gathered(self.catalogue.items)
         return (
             Tower(items),
             Interest(items),
             SimilarToRecent(self.bundle.neighbours, self.plan),
             Popularity(self.catalogue),
+            FactorProduct(self.bundle.factors),
         )
 
     def fresh(self, by: str, turn: int = 0) -> WithFresh | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.distinct import first_occurrences, locate
+from retrieval.fusion import PERSONAL, places
 from retrieval.order import descending
 from service.cascade.candidates import Candidates
 
@@ -19,8 +20,8 @@ def merge(found: Mapping[str, Candidates], names: Sequence[str], shares: Mapping
     `found` maps source names to what they proposed, best by their column `score`. A candidate's place is
     the least (rank + 1/2) / share over the sources that proposed it, so that any head of the batch holds
     the sources in proportion to their `shares`; ties by row. Columns: `sources` (bit i = `names[i]`
-    proposed it), `<source>_score` for each source found, and every further column of a source; where a
-    source did not propose an item, floats are NaN and integers -1.
+    proposed it), `fused` (the fusion of the personal sources), `<source>_score` for each source found, and
+    every further column of a source; where a source did not propose an item, floats are NaN and integers -1.
     """
     ranked = {name: _best_first(batch) for name, batch in found.items()}
     if len(ranked) == 1:
@@ -52,7 +53,12 @@ def _bound(rows: NDArray[np.int32]) -> int:
 def _alone(name: str, batch: Candidates, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """The columns where nothing has to be aligned."""
     bit = np.full(len(batch), 1 << names.index(name), np.int32)
-    return {"sources": bit, **{_target(name, column): values for column, values in batch.columns.items()}}
+    fused = places(len(batch)) if name in PERSONAL else np.zeros(len(batch), np.float32)
+    return {
+        "sources": bit,
+        "fused": fused,
+        **{_target(name, column): values for column, values in batch.columns.items()},
+    }
 
 
 def _target(name: str, column: str) -> str:
@@ -62,10 +68,15 @@ def _target(name: str, column: str) -> str:
 def _columns(
     union: NDArray[np.int32], ranked: Mapping[str, Candidates], names: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
-    columns: dict[str, NDArray[Any]] = {"sources": np.zeros(len(union), np.int32)}
+    columns: dict[str, NDArray[Any]] = {
+        "sources": np.zeros(len(union), np.int32),
+        "fused": np.zeros(len(union), np.float32),
+    }
     for name, batch in ranked.items():
         at = locate(batch.rows, union, _bound(union))
         columns["sources"][at] |= 1 << list(names).index(name)
+        if name in PERSONAL:
+            columns["fused"][at] += places(len(batch))
         for column, values in batch.columns.items():
             target = _target(name, column)
             if target not in columns:

@@ -141,6 +141,8 @@ class UserState:
     vector: Floats | None = None
     """[d + 1] of the hydrator `user_tower`: unit vector times scale, then the bias weight."""
     interests: Interests | None = None
+    factors: Floats | None = None
+    """[f] of the hydrator `user_factors`; None also where there are no events or no factors."""
     """The user's interests as queries of the index, of the hydrator `user_interests`."""
 
 

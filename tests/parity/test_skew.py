@@ -41,6 +41,7 @@ class Worlds:
             trained.tables,
             trained.snapshot,
             trained.plan,
+            trained.scorer,
         )
         self.engine = Engine.build(Bundle.open(world.bundle), NullObserver())
         requests = self.features.timeline.requests(leave_last_out(world.dataset).test)

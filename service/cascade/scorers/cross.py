@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.plan import Plan
+from retrieval.factors import Factors
 from retrieval.neighbours import Neighbours
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
@@ -67,6 +68,25 @@ class SimilarToRecent:
         listed = batch.rows < item_count
         sums[listed] = self.neighbours.score_rows(history, weights, batch.rows[listed])
         return sums
+
+
+@dataclass(frozen=True, slots=True)
+class FactorProduct:
+    """User factors . item factors; 0 without either."""
+
+    factors: Factors | None
+    name: ClassVar[str] = "factors"
+    requires: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[bool] = False
+
+    def score(self, query: Query, batch: Candidates) -> Floats:
+        """Inner products [N]."""
+        products = np.zeros(len(batch), np.float32)
+        user = query.state.factors
+        if self.factors is not None and user is not None:
+            known = batch.rows < len(self.factors.vectors)
+            products[known] = self.factors.vectors[batch.rows[known]] @ user
+        return products
 
 
 @dataclass(frozen=True, slots=True)

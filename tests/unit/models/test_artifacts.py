@@ -181,6 +181,11 @@ class TestSingle:
         expected = finite.astype(np.float32)
         assert np.array_equal(artifacts.single(finite).view(np.int32), expected.view(np.int32))
 
+    @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+    def test_what_is_no_number_stays_none(self, odd):
+        found = artifacts.single(np.array([[1.5, odd], [0.0, -2.0]], np.float16))
+        np.testing.assert_array_equal(found, np.array([[1.5, odd], [0.0, -2.0]], np.float32))
+
     @pytest.mark.parametrize("shape", [(0, 3), (2, 3), (2, 1, 3)])
     def test_any_shape_and_the_given_stay_as_they_are(self, shape):
         halves = np.full(shape, -1.5, np.float16)

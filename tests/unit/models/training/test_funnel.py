@@ -9,7 +9,7 @@ from models.data.columns import Dataset
 from models.data.splits import leave_last_out
 from models.encode import CROSS
 from models.training.features import Features
-from models.training.funnel import Funnel, snapshot_of
+from models.training.funnel import Funnel, cut_weights, snapshot_of
 from models.training.timeline import Requests
 from tests.support.trained import TrainedWorld
 
@@ -43,13 +43,13 @@ def requests(dataset: Dataset, features: Features) -> Requests:
     return features.timeline.requests(leave_last_out(dataset).test)
 
 
-def test_candidates_are_distinct_unseen_and_in_the_pre_rankers_order(funnel, features, requests):
+def test_candidates_are_distinct_unseen_and_in_the_order_of_the_cut(funnel, features, requests):
     for pool, seen in zip(
         funnel.pools(requests, "candidates"), features.timeline.seen(requests), strict=True
     ):
         assert len(np.unique(pool.rows)) == len(pool.rows)
         assert not np.isin(pool.rows, seen).any()
-        assert (np.diff(pool.cross[:, CROSS.index("prerank")]) <= 0).all()
+        assert (np.diff(pool.cross @ cut_weights(funnel.plan.cut)) <= 0).all()
         assert pool.cross.shape == (len(pool.rows), len(CROSS))
         assert np.isfinite(pool.cross).all()
 

@@ -12,6 +12,7 @@ from retrieval.pairs import FEATURES, PairScorer
 from service.bundle import Bundle
 from service.cascade.eligible import first_eligible
 from service.cascade.hydrate import Moment
+from service.cascade.hydrators.user_factors import UserFactors
 from service.cascade.observe import NullObserver
 from service.cascade.query import ItemId, Kind, Query, Request, SessionEvent
 from service.cascade.sources import interests
@@ -177,14 +178,15 @@ def with_factors(engine: Engine) -> Engine:
 def test_factors_find_what_is_near_the_events_and_may_return(engine: Engine) -> None:
     after = with_factors(engine)
     assert after.bundle.factors is not None
-    source = FactorSearch(after.bundle.factors, after.plan, after.catalogue, 6)
-    rows = source.fetch(hydrated(after, session=SESSION)).rows.tolist()
+    source = FactorSearch(after.bundle.factors, after.catalogue, 6)
+    solve = UserFactors(after.bundle.factors, after.plan)
+    rows = source.fetch(solve.hydrate(hydrated(after, session=SESSION))).rows.tolist()
     assert len(rows) == 6
     assert not set(rows) & {2, 6, 10}
     assert {row % 4 for row in rows} == {2}
-    assert len(source.fetch(hydrated(after))) == 0
+    assert len(source.fetch(solve.hydrate(hydrated(after)))) == 0
     rule = {"field": "year", "op": "<", "value": 1975}
-    ruled = source.fetch(hydrated(after, session=SESSION, filter=rule)).rows
+    ruled = source.fetch(solve.hydrate(hydrated(after, session=SESSION, filter=rule))).rows
     assert 0 < len(ruled) <= 6
     assert ruled.max() < 15
 

@@ -69,3 +69,18 @@ def test_another_data_set_is_refused(trained_world: TrainedWorld, tmp_path: Path
     write_dataset(tmp_path / "other", replace(trained_world.dataset, event_value=value))
     assert main([str(tmp_path / "other"), "--bundle", str(trained_world.bundle)]) == 2
     assert "its test events could be training events" in capsys.readouterr().err
+
+
+def test_fewer_requests_are_spread_over_the_users(
+    trained_world: TrainedWorld, folder: Path, tmp_path: Path, found: dict[str, Any]
+) -> None:
+    words = [str(folder), "--bundle", str(trained_world.bundle), "--baselines", ""]
+    assert main([*words, "--requests", "7", "--json", str(tmp_path / "few.json")]) == 0
+    assert json.loads((tmp_path / "few.json").read_text())["requests"] == 7
+    assert main([*words, "--requests", "100000", "--json", str(tmp_path / "all.json")]) == 0
+    assert json.loads((tmp_path / "all.json").read_text())["requests"] == found["requests"]
+
+
+def test_one_request_is_refused(trained_world: TrainedWorld, folder: Path, capsys: Any) -> None:
+    assert main([str(folder), "--bundle", str(trained_world.bundle), "--requests", "1"]) == 2
+    assert "--requests 1: at least 2" in capsys.readouterr().err
