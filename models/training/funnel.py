@@ -136,7 +136,8 @@ class Funnel:
     def _able(self, rows: NDArray[np.integer[Any]], user: _User) -> Rows:
         """Those that the user has not met and that can be had."""
         able = ~np.isin(rows, user.history) & self.features.dataset.item_available[rows]
-        return rows[able].astype(np.int32, copy=False)
+        kept: Rows = rows[able].astype(np.int32, copy=False)
+        return kept
 
     def _proposed(self, user: _User) -> dict[str, Rows]:
         """By source, what is new to the user."""

@@ -58,7 +58,8 @@ def test_users_who_are_left_out_are_left_out_whole():
     train, validation, test = (
         set(dataset.event_user[part].tolist()) for part in (split.train, split.validation, split.test)
     )
-    assert not train & validation and not train & test and not validation & test
+    assert not train & validation
+    assert not (train | validation) & test
     assert (len(test), len(validation)) == (pytest.approx(40, abs=2), pytest.approx(20, abs=2))
     assert len(split.train) + len(split.validation) + len(split.test) == dataset.events
 
