@@ -26,7 +26,7 @@ NAMES = (
     "cascade",
 )
 """Of `all`, too, in this order."""
-LONG = ("soak", "capacity")
+LONG = ("overload", "soak", "capacity")
 """Only when they are asked for."""
 
 
@@ -90,6 +90,10 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
         from benchmarks.cascade import cascade
 
         report = cascade(root, sizes[-1], command, arguments.seconds)
+    elif name == "overload":
+        from benchmarks.overload import overload
+
+        report = overload(root, sizes[-1], command, 2 * arguments.seconds)
     elif name == "soak":
         from benchmarks.soak import soak
 
@@ -129,6 +133,7 @@ _DEFAULT_SIZES = {
     "preranking": SIZES[1:2],
     "ranking": SIZES[1:2],
     "cascade": SIZES,
+    "overload": SIZES[1:2],
     "soak": SIZES[1:2],
     "capacity": SIZES,
 }

@@ -16,7 +16,9 @@ import socket
 from collections.abc import Callable, Collection
 
 _MOMENT_S = 0.003
-"""How long a connection is left to workers who have fewer; they may be in the middle of an answer."""
+"""How long a connection is left to workers who have fewer, times how many fewer; they may be in the middle of
+an answer, or wait for a core."""
+_PATIENCE_S = 0.05
 _BURST = 32
 """Connections taken in one turn of the event loop, at most."""
 _ABSENT = -1
@@ -92,15 +94,16 @@ class Acceptor:
 
     def _on_readable(self) -> None:
         for _ in range(_BURST):
-            if self._board is not None and self._write() > self._board.least(0):
-                self._leave_it()
+            more = 0 if self._board is None else self._write() - self._board.least(0)
+            if more > 0:
+                self._leave_it(min(_PATIENCE_S, _MOMENT_S * more))
                 return
             if not self._take():
                 return
 
-    def _leave_it(self) -> None:
+    def _leave_it(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
-        self._pause = self._loop.call_later(_MOMENT_S, self._resume)
+        self._pause = self._loop.call_later(seconds, self._resume)
 
     def _resume(self) -> None:
         self._pause = None
@@ -113,7 +116,7 @@ class Acceptor:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError:  # out of descriptors: those who wait may find a place later
-            self._leave_it()
+            self._leave_it(_PATIENCE_S)
             return False
         connection.setblocking(False)
         task: asyncio.Task[object] = self._loop.create_task(

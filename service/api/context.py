@@ -37,6 +37,10 @@ def _here() -> bool:
     return False
 
 
+async def _nobody() -> bool:
+    return False
+
+
 def now_ms() -> int:
     """The wall clock in milliseconds."""
     return int(time.time() * 1000)
@@ -49,9 +53,10 @@ async def answer_list(
     placed = parts.settings.placements.get(body.placement)
     budget_ms = body.deadline_ms or (placed and placed.deadline_ms) or parts.settings.deadline_ms
     moment = Moment(call.request_id, now_ms(), call.arrived + budget_ms / 1000)
-    answered = await parts.recommender.answer(
-        request, moment, connection.is_disconnected, connection.scope.get(LEFT, _here)
-    )
+    left = connection.scope.get(LEFT)
+    # Asking the framework is an `await`, in which others would take this call's turn.
+    gone = connection.is_disconnected if left is None else _nobody
+    answered = await parts.recommender.answer(request, moment, gone, left or _here)
     content = render(answered)
     if answered.auction is None and isinstance(body, RecommendIn) and body.sponsored:
         content["degraded"].append(SPONSORED)
