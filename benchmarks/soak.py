@@ -29,8 +29,8 @@ USERS, ITEMS = 500, 2000
 ALLOWED: Mapping[str, tuple[float, float]] = {
     "p50 ms": (0.15, 2.0),
     "p99 ms": (0.25, 10.0),
-    "RSS MB": (0.03, 4.0),
-    "of it anonymous MB": (0.05, 4.0),
+    "RSS MB": (0.02, 2.0),
+    "of it anonymous MB": (0.03, 2.0),
     "descriptors": (0.05, 3.0),
     "Redis keys": (0.03, 20.0),
     "Redis MB": (0.03, 0.5),

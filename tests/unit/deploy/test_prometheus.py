@@ -29,16 +29,20 @@ def series() -> set[str]:
     }
 
 
-def test_prometheus_accepts_the_files():
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "config", "prometheus.yml"),
+        ("check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"),
+        ("test", "rules", "alerts_test.yml"),
+    ],
+    ids=" ".join,
+)
+def test_prometheus_accepts_the_files_and_alerts_fire_as_their_tests_say(words):
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not on PATH (Debian: apt install prometheus)")
-    told = subprocess.run(
-        [promtool, "check", "config", str(FOLDER / "prometheus.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = subprocess.run([promtool, *words], cwd=FOLDER, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
 
 
