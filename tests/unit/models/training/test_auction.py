@@ -9,7 +9,7 @@ import torch
 from models.data.auctions import simulate_auctions
 from models.data.columns import ABSENT
 from models.data.vocabulary import build_schema
-from models.export.graphs import one_user
+from models.export.graphs import request_axes
 from models.export.ranker_graphs import serving_form
 from models.export.samples import sample_candidates, sample_history, sample_query
 from models.export.translate import Blueprint, translate
@@ -200,7 +200,7 @@ def served(model):
     width = QUICK.dim - 1
     inputs = sample_history(random, schema, width, 1, 4) | sample_candidates(random, width, 5)
     inputs |= {"query": sample_query(random, ranker.query.in_features)}
-    exported = translate(Blueprint("ranker", serving_form(ranker), inputs, one_user(), ("logit",)))
+    exported = translate(Blueprint("ranker", serving_form(ranker), inputs, request_axes(), ("logit",)))
     graph = onnx.load_model_from_string(exported.onnx).graph
     return [node.op_type for node in graph.node], sorted(tuple(each.dims) for each in graph.initializer)
 
