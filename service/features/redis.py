@@ -206,7 +206,7 @@ class RedisStore:
 
     async def deleted_items(self, before_ms: int, offset: int, limit: int) -> Sequence[ItemId]:
         """Items that were deleted until a moment and are so still, the longest ago first."""
-        found = await self._redis.write(
+        found: Any = await self._redis.write(
             self._redis.client.zrangebyscore(self._keys.item_deletions, "-inf", before_ms, offset, limit)
         )
         return [ItemId(item.decode()) for item in found]
