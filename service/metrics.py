@@ -68,6 +68,24 @@ class Metrics:
         self.charged_micros = counter("charged_micros", "What clicks were charged", "currency")
         self.faulty_offers = gauge("faulty_offers", "Items whose bid cannot be; they are sold nowhere")
 
+        self.calibration_predicted = gauge(
+            "calibration_predicted_clicks",
+            "Clicks predicted of what was sold lately, by the calibrator in use",
+            "placement decile",
+        )
+        self.calibration_clicks = gauge("calibration_clicks", "Clicks that came of it", "placement decile")
+        self.calibration_copc = gauge(
+            "calibration_copc",
+            "Predicted over observed clicks, and the limits of their 99.9% interval",
+            "placement decile bound",
+        )
+        self.calibration_in_use = gauge(
+            "calibration_in_use", "1 for the calibrator that a placement prices with", "placement calibration"
+        )
+        self.calibration_changes = counter(
+            "calibration_changes", "Changes of the calibrator that is priced with", "placement calibration"
+        )
+
         self.events = counter("events", "Events by what became of them", "result")
         self.store_seconds = histogram("store_seconds", "Time of a call to the feature store", "call")
         self.store_failures = counter("store_failures", "Calls that the feature store did not answer", "call")

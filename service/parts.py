@@ -57,7 +57,7 @@ class Parts:
         effects = SideEffects(first.write, metrics.side_effects, settings.side_effect_queue)
         traces = Journal(store.traces.add, metrics, settings.trace_share, settings.trace_limit)
         sampler = IndexSampler(metrics, settings.index_recall_share)
-        market = Market.of(settings, metrics, url)
+        market = Market.of(settings, metrics, url, lambda: recommender.engine.bundle)
         recommender = Recommender(store, effects, metrics, sampler, traces, market.auctioneer, pressure)
         kept = Kept(settings.trace_share, settings.trace_limit, settings.trace_hours)
         explainer = Explainer(

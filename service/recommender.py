@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from service.auction.auctioneer import Auction, Auctioneer
+from service.auction.trust import DISTRUSTED
 from service.cascade.candidates import Candidates
 from service.cascade.hydrate import Moment
 from service.cascade.query import ItemId, Kind, Outcome, Query, Request
@@ -29,6 +30,8 @@ from service.metrics import Metrics
 from service.overload.pressure import Pressure, with_quality
 from service.starvation import STARVED
 
+CALIBRATION = "calibration"
+"""How an answer labels that it was priced with click probabilities that recent clicks contradict."""
 SPONSORED = "sponsored"
 """How an answer labels that its slots could not be sold."""
 STORE = "store"
@@ -192,9 +195,12 @@ class Recommender:
         return await self._auctioneer.sell(engine, request.selling, query, outcome, batches, seen)
 
     def _unsold(self, query: Query, auction: Auction) -> tuple[str, ...]:
-        """The label of an answer whose slots could not be sold."""
-        if auction.reason is None:
+        """The label of an answer whose slots could not be sold, or at doubtful prices."""
+        if auction.reason is None and auction.calibration != DISTRUSTED:
             return ()
+        if auction.reason is None:
+            self._metrics.degraded.labels(query.kind, CALIBRATION).inc()
+            return (CALIBRATION,)
         self._metrics.degraded.labels(query.kind, SPONSORED).inc()
         return (SPONSORED,)
 

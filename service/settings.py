@@ -146,6 +146,28 @@ class Settings(BaseSettings):
     advertiser_interval_ms: float = Field(
         1000, gt=0, description="Pause between two readings of the advertisers' accounts."
     )
+    calibration_interval_seconds: float = Field(
+        10, gt=0, description="Pause between two looks at whether sold clicks come as predicted."
+    )
+    calibration_delay_seconds: float = Field(
+        600, ge=0, description="How long an answer's clicks are waited for before it is judged."
+    )
+    calibration_window_hours: float = Field(
+        24, gt=0, le=720, description="Oldest answers that are judged; the logs may end sooner."
+    )
+    calibration_clicks: int = Field(
+        300, ge=1, description="Clicks per placement, the newest, that are judged and refitted on."
+    )
+    calibration_least_clicks: int = Field(
+        50, ge=10, description="Fewer clicks, predicted and observed, say nothing."
+    )
+    calibration_tolerance: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="So far from 1 the whole interval of predicted over observed clicks may lie; beyond it "
+        "prices are made with another calibrator.",
+    )
     ledger_limit: int = Field(
         100_000, ge=1, description="Charges listed per advertiser; older ones are kept as sums."
     )

@@ -36,6 +36,12 @@ class AuctionOut(BaseModel):
         description="Why no auction was held: placement, plan, ranker, store, deadline or budgets; then "
         "`degraded` has `sponsored`.",
     )
+    calibration: str | None = Field(
+        None,
+        description="What was priced with, where that is not the bundle's own calibrator: "
+        "previous (the one before), refit (fitted on recent clicks) or distrusted (one that recent clicks "
+        "contradict, for want of a better one; then `degraded` has `calibration`).",
+    )
     competitors: list[CompetitorOut] | None = Field(None, description="Best first, when `explain` was asked.")
     ended: dict[str, int] | None = Field(
         None, description="How many ads of the catalogue ended where, when `explain` was asked."

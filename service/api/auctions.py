@@ -19,6 +19,8 @@ def auction_of(auction: Auction, catalogue: Catalogue, explain: bool) -> dict[st
         "sold": len(auction.sold),
         "reason": auction.reason,
     }
+    if auction.calibration is not None:
+        body["calibration"] = auction.calibration
     if explain and auction.reason is None:
         body["competitors"] = _competitors(auction, catalogue)
         body["ended"] = _ended(auction)

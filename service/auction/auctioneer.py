@@ -19,7 +19,7 @@ from ranking.auction import Awards, award, best_of_each, by_weight, least_bid
 from service.auction.eligible import AUCTION, earlier_ads, eligible
 from service.auction.field import Field, NoAuction, field_of
 from service.auction.listing import Draft, draft, listed
-from service.auction.pricing import Pricing, calibrated
+from service.auction.pricing import AsCalibrated, Pricing
 from service.auction.standing import Standing, StandingFollower
 from service.cascade.candidates import Candidates
 from service.cascade.hydrate import Moment
@@ -52,6 +52,8 @@ class Auction:
     reason: str | None = None
     fates: tuple[Fate, ...] = ()
     competitors: Candidates | None = None
+    calibration: str | None = None
+    """What prices were made with, if not the bundle's own calibrator: see `service.auction.trust`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,13 @@ class Auctioneer:
         standing: Standing,
         follower: StandingFollower,
         metrics: Metrics,
-        pricing: Pricing = calibrated,
+        pricing: Pricing | None = None,
     ) -> None:
         self._accounts = accounts
         self._standing = standing
         self._follower = follower
         self._metrics = metrics
-        self._pricing = pricing
+        self._pricing = pricing or AsCalibrated()
 
     async def shown(self, request: Request, moment: Moment) -> Mapping[str, int] | None:
         """How many ads of each advertiser the user saw lately; None = the store did not say."""
@@ -144,7 +146,8 @@ class Auctioneer:
         able = eligible(ads, selling, standing, shown, earlier_ads(ads, stood))
         if not len(able.ads):
             return Auction(outcome, slots, selling.currency, {}, fates=able.fates)
-        field = field_of(engine, query, outcome, batches, able, self._pricing)
+        prices = self._pricing.at(engine.bundle, query.placement_name)
+        field = field_of(engine, query, outcome, batches, able, prices)
         places = [one - 1 - query.offset for one in slots]
         result = await self._held(engine, selling, query, outcome, field, places)
         if result.slots:
@@ -156,6 +159,7 @@ class Auctioneer:
             sold=dict(zip(result.draft.places, result.slots, strict=True)),
             fates=(*field.fates, *_fates(field, result)),
             competitors=_competitors(field, selling, result.awards),
+            calibration=prices.calibration,
         )
 
     async def _held(

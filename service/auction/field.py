@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ranking.auction import ecpm
 from service.auction.eligible import AUCTION, Eligible
-from service.auction.pricing import Pricing
+from service.auction.pricing import Prices
 from service.cascade.candidates import Candidates
 from service.cascade.cascade import SCORED
 from service.cascade.query import Fate, Kind, Outcome, Query, Rows
@@ -74,7 +74,7 @@ def field_of(
     outcome: Outcome,
     batches: Mapping[str, Candidates],
     able: Eligible,
-    pricing: Pricing,
+    prices: Prices,
 ) -> Field:
     """The field of a list whose cascade ended with `outcome` and showed `batches` on the way.
 
@@ -89,7 +89,7 @@ def field_of(
     if ranked is None:
         raise NoAuction("plan")
     ranked = ranked.take(np.isin(ranked.rows, wanted))
-    parts = [(ranked, _trusted(pricing(ranked, outcome.degraded)))]
+    parts = [(ranked, _trusted(prices(ranked, outcome.degraded)))]
     fates = list(able.fates)
     rest = wanted[~np.isin(wanted, ranked.rows)]
     if query.kind is Kind.SEARCH:
@@ -99,7 +99,7 @@ def field_of(
     if len(rest):
         own = engine.run(replace(query, kind=Kind.SPONSORED, ads=rest, state=outcome.state))
         batch = Candidates.of(own.rows, **own.columns)
-        parts.append((batch, _trusted(pricing(batch, own.degraded))))
+        parts.append((batch, _trusted(prices(batch, own.degraded))))
         lost = [fate for fate in own.fates if fate.stage != "answer"]
         known = np.concatenate([own.rows, *(fate.rows for fate in lost)])
         fates += [*lost, *_fate("unproposed", rest[~np.isin(rest, known)])]

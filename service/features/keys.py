@@ -25,6 +25,8 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:ad:{advertiser}:ledger` | stream | a charge: `request item price micros day served at` |
 | `P:1:advertisers` | set | advertisers that have an account |
 | `P:1:sold:{request}` | hash item -> JSON, expires | what an answer sold: advertiser, price, bid, served at |
+| `P:1:calibration:{version}` | string, expires | JSON: what each placement prices with, and why |
+| `P:1:calibration-lease` | string, expires | the process that judges click probabilities |
 | `P:1:log:events` | stream, capped | the events that came in, whole |
 | `P:1:log:impressions` | stream, capped | what was answered, with propensities |
 | `P:1:{traces}:order` | sorted set, bounded, expires | request_id of each trace, by its moment in ms |
@@ -165,6 +167,15 @@ class Keys:
     def trace(self, request_id: str) -> str:
         """The trace of one answer; of an empty id the part that all traces begin with."""
         return f"{self.prefix}:{VERSION}:{{traces}}:answer:{request_id}"
+
+    def calibration(self, version: str) -> str:
+        """What prices are made with under a bundle."""
+        return f"{self.prefix}:{VERSION}:calibration:{{{version.translate(_ESCAPES)}}}"
+
+    @property
+    def calibration_lease(self) -> str:
+        """Which process judges that."""
+        return f"{self.prefix}:{VERSION}:calibration-lease"
 
     @property
     def event_log(self) -> str:
