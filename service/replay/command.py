@@ -28,6 +28,7 @@ from service.cascade.query import Kind
 from service.engine import Engine
 from service.errors import OperatorError
 from service.replay.beyond import Yardstick
+from service.replay.calibration_tables import draw_calibration
 from service.replay.judge import DEFAULT_BASELINES, judge
 from service.replay.knob import draw_knob, knob, tell_knob
 from service.replay.replay import replay
@@ -58,6 +59,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--bandit", type=Path, help="study off-policy: the Open Bandit logs, a folder or the wheel obp 0.4.1"
     )
+    parser.add_argument(
+        "--scores", type=Path, help="study calibration: a folder of logs, lines `click market_price score`"
+    )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument(
         "--baselines", default=",".join(DEFAULT_BASELINES), help="names, by commas; '' = none"
@@ -78,7 +82,9 @@ def main(argv: list[str]) -> int:
         "--knob", action="store_true", help="bundle: replay along the diversity knob, too, by both methods"
     )
     parser.add_argument(
-        "--picture", type=Path, help="bundle: draw the knob into this file, .png or .svg; implies --knob"
+        "--picture",
+        type=Path,
+        help="bundle: draw the knob (implies --knob), study calibration: reliability; .png or .svg",
     )
     parser.add_argument(
         "--requests", type=int, metavar="N", help="bundle: at most N test requests, evenly spread"
@@ -90,11 +96,13 @@ def main(argv: list[str]) -> int:
     for option in (
         ("config",) if arguments.bundle else ("after_last", "against", "knob", "picture", "requests")
     ):
-        if getattr(arguments, option):
+        if getattr(arguments, option) and (option, arguments.study) != ("picture", "calibration"):
             kind = "study" if arguments.bundle else "bundle"
             parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
     if arguments.bandit and arguments.study != "off-policy":
         parser.error("--bandit goes with --study off-policy")
+    if arguments.scores and arguments.study != "calibration":
+        parser.error("--scores goes with --study calibration")
     try:
         if arguments.study:
             return study(arguments)
@@ -137,6 +145,8 @@ def study(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
     check_names(config)
     more = {"bandit": arguments.bandit} if arguments.bandit else {}
+    if arguments.scores:
+        more["scores"] = arguments.scores
     if chosen.reads_folder:
         more["folder"] = arguments.dataset
     found = chosen.run(load_dataset(arguments.dataset), config, seeds, fit=arguments.fit, **more)
@@ -144,6 +154,9 @@ def study(arguments: argparse.Namespace) -> int:
     print(chosen.tell(found))
     if arguments.json:
         write_json(arguments.json, found)
+    if arguments.picture:
+        form = arguments.picture.suffix.removeprefix(".")
+        write_bytes(arguments.picture, draw_calibration(found, form))
     return 0
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.studies import aie, aw_moe, cold, hcn, knn_embed, market_price, sources, towers
+from models.studies import aie, aw_moe, calibration, cold, hcn, knn_embed, market_price, sources, towers
 from service.replay import off_policy_study, relation_study, search_study
 from service.replay.aie_tables import tell_aie
+from service.replay.calibration_tables import tell_calibration
 from service.replay.hcn_tables import tell_hcn
 from service.replay.market_price_tables import tell_market_price
 from service.replay.ranker_tables import tell_rankers
@@ -31,6 +32,7 @@ STUDIES: Mapping[str, Study] = {
     "aie": Study(aie.study, tell_aie, reads_folder=True),
     "tower": Study(towers.study, tell_towers),
     "aw-moe": Study(aw_moe.study, tell_rankers),
+    "calibration": Study(calibration.study, tell_calibration),
     "cold": Study(cold.study, tell_cold),
     "hcn": Study(hcn.study, tell_hcn),
     "knn-embed": Study(knn_embed.study, tell_knn_embed),
