@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -123,7 +124,7 @@ class Measured:
                 part: Power.through({row["items"]: row[f"{part} ms"] for row in served}) for part in PARTS
             },
             heap=Line.through({items: row["of it anonymous MB"] * 1e6 for items, row in first.items()}),
-            ready_s=Line.through({items: row["s to ready"] for items, row in first.items()}),
+            ready_s=Line.through({items: _quickest_start(root, items) for items in first}),
             request_ms=whole["CPU s / 1,000"],
             redis_ms=whole["Redis CPU s / 1,000"],
             sources=[told["path"] for told in (kernel, growth, race, *alone)],
@@ -154,6 +155,12 @@ def _memories(root: Path, sizes: Sequence[int]) -> list[dict[str, Any]]:
     if not found:
         raise FileNotFoundError(f"{root}/results has no memory-*.json: run `cascada bench memory`")
     return found
+
+
+def _quickest_start(root: Path, items: int) -> float:
+    """Seconds, of all results: what else a machine does can only lengthen a start."""
+    told = [json.loads(path.read_bytes()) for path in (root / "results").glob("memory-*.json")]
+    return min(float(row["s to ready"]) for one in told if _is_of(items, one) for row in one["rows"])
 
 
 def _is_of(items: int, told: Mapping[str, Any]) -> bool:
