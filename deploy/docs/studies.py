@@ -65,6 +65,14 @@ STUDIES = (
     Study("ml-latest-small", "hcn", "ml-latest-small-hcn", ()),
     Study("ml-latest-small", "aw-moe", "ml-latest-small-rankers", THREE),
     Study("simulated", "off-policy", "", (*THREE, "--bandit", f"{SETS}/obp-0.4.1-py3-none-any.whl")),
+    Study("auctions", "aie", "auctions", THREE),
+    Study(
+        "auctions",
+        "calibration",
+        "auctions",
+        ("--scores", f"{SETS}/ipinyou-scores", "--picture", "docs/calibration.svg"),
+    ),
+    Study("ipinyou", "market-price", "ipinyou-market-price", THREE),
     Study("ml-latest-small", "search", "ml-latest-small-search", ()),
     Study("amazon-grocery", "relations", "amazon-grocery-relations", ("--fit", "final")),
 )

@@ -216,6 +216,7 @@ def _figures(world: World, chance: Doubles) -> dict[str, Any]:
         "COPC": copc(every.ctr, chance),
         "COPC by bid": by_decile,
         "worst bias": float(max(abs(each - 1) for each in by_decile)),
+        "spread by bid": max(by_decile) / min(by_decile) - 1,
         "revenue": float(sold.revenue.mean()),
         "value": float(sold.value.mean()),
         "regret": float(1 - sold.value.sum() / best.value.sum()),

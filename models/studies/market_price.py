@@ -24,6 +24,8 @@ Doubles = NDArray[np.float64]
 
 TEST = 0.2
 """Share of the impressions, the newest, that are judged."""
+CONSTANTS = ("mean", "median")
+"""What every other way is tested against."""
 LEAST = 10
 """Impressions of a placement that have a median of their own."""
 
@@ -62,7 +64,7 @@ def study(
 
 
 def _methods(features: Features, train: Shown, test: Shown, config: TrainConfig, seed: int) -> dict[str, Any]:
-    """Absolute errors of each way to say a price, tested in pairs against the median."""
+    """Absolute errors of each way to say a price, tested in pairs against the constants."""
     scale = PriceScale.of(train.market_price_micros)
     known = scale.standardised(train.market_price_micros).astype(np.float64)
     median = float(np.median(known))
@@ -90,7 +92,7 @@ def _methods(features: Features, train: Shown, test: Shown, config: TrainConfig,
         line: dict[str, float] = {}
         line["MAE, log"], line["MAE, log error"] = mean_and_error(log[name])
         line["MAE, micros"], line["MAE, micros error"] = mean_and_error(micros[name])
-        for other in ("median", "median of the placement"):
+        for other in CONSTANTS:
             against = paired_test(log[name], log[other])
             line[f"against {other}"], line[f"p against {other}"] = against.difference, against.p_value
         found[name] = line

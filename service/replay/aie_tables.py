@@ -12,7 +12,7 @@ from service.replay.table import table
 
 Found = Mapping[str, Any]
 
-_FIGURES = ("AUC", "log loss", "COPC", "worst bias", "revenue", "value", "regret")
+_FIGURES = ("AUC", "log loss", "COPC", "worst bias", "spread by bid", "revenue", "value", "regret")
 _GOAL = 0.5
 """Of the base's worst bias, what is left at most."""
 
@@ -25,9 +25,10 @@ def tell_aie(found: Found) -> str:
         f"Auction bias on {found['dataset']}: trained on {found['impressions']:,} won impressions, chosen on "
         f"the {found['validation']:,} after them, judged on all {found['candidates']:,} candidates of "
         f"{found['auctions']:,} held-out auctions; seeds {seeds}. COPC is predicted over expected clicks, "
-        "worst bias the largest |COPC - 1| of a bid decile; revenue (second price) and value (bid) in micros "
-        "per auction, sold by bid x pCTR against the same outsiders, clicks expected by the true CTR; regret "
-        "the share of value lost against ranking by all that can be known."
+        "worst bias the largest |COPC - 1| of a bid decile, spread by bid how far the largest COPC of a "
+        "decile is above the least; revenue (second price) and value (bid) in micros per auction, sold by "
+        "bid x pCTR against the same outsiders, clicks expected by the true CTR; regret the share of value "
+        "lost against ranking by all that can be known."
     )
     return "\n\n".join(
         [
@@ -108,6 +109,7 @@ def _cells(lines: Sequence[Found]) -> list[str]:
         f"{mean('log loss'):.5f}",
         f"{mean('COPC'):.2f}",
         f"{mean('worst bias'):.2f}",
+        f"{mean('spread by bid'):.0%}",
         f"{mean('revenue'):,.0f}",
         f"{mean('value'):,.0f}",
         f"{mean('regret'):.1%}",

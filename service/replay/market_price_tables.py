@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models.studies.market_price import CONSTANTS
 from service.replay.table import table
 
 Found = Mapping[str, Any]
@@ -33,9 +34,9 @@ def tell_market_price(found: Found) -> str:
             f"{mean('MAE, log'):.4f} ({mean('MAE, log error'):.4f})",
             f"{mean('MAE, micros'):,.0f} ({mean('MAE, micros error'):,.0f})",
         ]
-        for other in ("median", "median of the placement"):
+        for other in CONSTANTS:
             p = max(line[f"p against {other}"] for line in lines)
             cells.append("" if name == other else f"{mean(f'against {other}'):+.4f}, p = {p:.1g}")
         rows.append([name, *cells])
-    head = ("price by", "MAE, log", "MAE, micros", "against median", "against median of the placement")
+    head = ("price by", "MAE, log", "MAE, micros", *(f"against {other}" for other in CONSTANTS))
     return "\n\n".join([title, table(head, rows)])
