@@ -130,16 +130,25 @@ def judge(standing: Standing, sales: Sales, known: Calibrators, bounds: Bounds) 
     if not cells[0].copc.beyond(bounds.tolerance):
         # The first fit after a change is of both worlds: it makes way for a better one as soon as it shows.
         if standing.use == REFIT and cells[0].copc.beyond(0.0):
-            standing = _anew(standing, known, latest, own, bounds) or standing
+            better = _borne_out(standing, known, latest, own, 0.0)
+            standing = better or _anew(standing, known, latest, own, bounds) or standing
         return Verdict(replace(standing, trusted=True), cells)
+    found = _borne_out(standing, known, latest, own, bounds.tolerance)
+    found = found or _anew(standing, known, latest, own, bounds)
+    return Verdict(found or replace(standing, trusted=False), cells)
+
+
+def _borne_out(
+    standing: Standing, known: Calibrators, sales: Sales, logits: Doubles, tolerance: float
+) -> Standing | None:
+    """The first other calibrator, of those that were trusted before, that sales do not contradict."""
     for use in (REFIT, BUNDLE, PREVIOUS):
         other = known.get(standing, use)
         if use != standing.use and other is not None:
-            copc = copc_interval(float(other(own).sum()), float(latest.clicked.sum()), Z999)
-            if not copc.beyond(bounds.tolerance):
-                return Verdict(replace(standing, use=use, trusted=True, since_ms=0), cells)
-    found = _anew(standing, known, latest, own, bounds)
-    return Verdict(found or replace(standing, trusted=False), cells)
+            copc = copc_interval(float(other(logits).sum()), float(sales.clicked.sum()), Z999)
+            if not copc.beyond(tolerance):
+                return replace(standing, use=use, trusted=True, since_ms=0)
+    return None
 
 
 def _anew(

@@ -73,6 +73,18 @@ def test_a_calibrator_that_holds_again_is_trusted_again():
     assert judge(refit, sold([1.0]), Calibrators(OWN), BOUNDS).standing.label is None
 
 
+def test_a_fit_of_two_worlds_makes_way_for_a_better_one_or_for_the_bundles_own():
+    mixed, late = (Standing("refit", True, 0, Platt(1.0, -1.0 + np.log(by))) for by in (1.75, 1.3))
+    bounds = Bounds(0.2, 50, 600)
+    doubled = judge(mixed, sold([2.0]), Calibrators(OWN), bounds)
+    assert not doubled.cells[0].copc.beyond(0.2)
+    assert doubled.standing.label == "refit"
+    assert doubled.standing.refit != mixed.refit
+    back = judge(late, sold([1.0], count=8000), Calibrators(OWN), bounds)
+    assert not back.cells[0].copc.beyond(0.2)
+    assert back.standing.label is None
+
+
 def test_a_fit_that_its_newest_sales_contradict_is_not_used():
     # Clicks came and went: the newest third is of a world that no older part tells of.
     sales = sold([4.0, 4.0, 0.3], count=600)
