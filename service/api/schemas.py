@@ -207,8 +207,8 @@ class StarvedOut(BaseModel):
     """Why a list is short: how many of the `available` items pass each rule by itself, and all of them.
 
     `passes` names the rules that take any: `filter` and its parts, the placement's filter, `exclude_items`,
-    `exclude_own`, `seen`, `muted`. `caps` says of each cap for how many of `passes_all` it has room by itself,
-    and `capped` counts candidates that the caps kept out.
+    `exclude_own`, `seen`, `muted`. `caps` says of each cap for how many of `passes_all` it has room by
+    itself, and `capped` counts candidates that the caps kept out.
     """
 
     wanted: int

@@ -221,7 +221,7 @@ def test_a_scheduled_item_comes_and_goes_on_time_without_any_call(processes: lis
     open_now = [shown for began, shown, ended in seen if began > opens + LATE_MS and ended < closes - 100]
     late = [shown for began, shown, _ in seen if began > closes + LATE_MS]
     assert (any(early), all(open_now), any(late)) == (False, True, False)
-    assert early and open_now and late
+    assert min(map(len, (early, open_now, late))) > 0
 
 
 @pytest.mark.parametrize("item", ODD_IDS)
