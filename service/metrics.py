@@ -148,12 +148,12 @@ class Metrics:
         self.prediction_sum.inc(float(np.nansum(pctr)))
         self.prediction_count.inc(int(np.count_nonzero(~np.isnan(pctr))))
 
-    def on_recall(self, version: str, k: int, stated: float, found: float) -> None:
     def on_auction(self, result: str, started: float) -> None:
         """An auction that began at a moment on `time.monotonic()` ended like this."""
         self.auctions.labels(result).inc()
         self.auction_seconds.labels(result).observe(time.monotonic() - started)
 
+    def on_recall(self, version: str, k: int, stated: float, found: float) -> None:
         """One query of this bundle's index found the share `found` of its exact best `k`."""
         self.index_recall_sum.labels(version, k).inc(found)
         self.index_recall_count.labels(version, k).inc()

@@ -61,7 +61,8 @@ class Placement(Body):
 
     `count`, `diversity`, `include_seen`, `exclude_own`, `caps` and `deadline_ms` hold where a call says
     nothing of them. The filter holds besides the call's own, and boosts multiply: what the operator rules
-    out stays out. `plan` overrides single keys of the service's plan. With `sponsored` some of its places are sold.
+    out stays out. `plan` overrides single keys of the service's plan. With `sponsored` some of its places are
+    sold.
     """
 
     count: Count | None = None

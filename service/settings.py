@@ -133,11 +133,11 @@ class Settings(BaseSettings):
         {}, description="What lists at a placement mean (docs/lists.md), by name, as a JSON object."
     )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
-    log_format: Literal["json", "text"] = Field("json", description="One JSON object or one text per line.")
-    access_log: bool = Field(True, description="Log one line per call.")
     sponsored_hold_seconds: float = Field(
-        300, gt=0, le=86_400, description="How long a sold slot keeps its price reserved while no click comes."
+        300,
+        gt=0,
+        le=86_400,
+        description="How long a sold slot keeps its price reserved while no click comes.",
     )
     sponsored_click_hours: float = Field(
         24, gt=0, le=720, description="How long after it was served a sponsored item's click is charged."
@@ -172,6 +172,9 @@ class Settings(BaseSettings):
         100_000, ge=1, description="Charges listed per advertiser; older ones are kept as sums."
     )
 
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    log_format: Literal["json", "text"] = Field("json", description="One JSON object or one text per line.")
+    access_log: bool = Field(True, description="Log one line per call.")
 
     @field_validator("api_keys", mode="before")
     @classmethod

@@ -37,7 +37,7 @@ STAGE_METRICS = ("HR@10", "NDCG@10", "HR@100")
 STAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "retrieval": ("retrieval's order", ("hydrate.", "source.", "merge.", "filter.", "select.as_they_came")),
     "pre-ranking": (
-        "pre-ranker's order",
+        "order of the cut",
         (
             "score.tower",
             "score.interest",
@@ -80,6 +80,7 @@ def judge(
     relevant = requests.relevant
     lists = {
         "final list": Lists.of(stack([each.answer for each in replayed]), relevant),
+        "order of the cut": Lists.of(ordered(replayed, "cut"), relevant),
         "pre-ranker's order": Lists.of(ordered(replayed, "prerank"), relevant),
         "tower's order": Lists.of(ordered(replayed, "tower"), relevant),
         "fusion of the sources": Lists.of(stack([each.fused for each in replayed]), relevant),

@@ -41,7 +41,8 @@ class Replayed:
 
     `fused` is what the plain reciprocal-rank fusion of the sources would have answered.
 
-    `tower`, `prerank`, `logit` and `pctr` belong to the ranked candidates; `sources` are the source bits of
+    `tower`, `prerank`, `cut` (that by which candidates were kept), `logit` and `pctr` belong to the ranked
+    candidates; `sources` are the source bits of
     the candidates after the filters.
     """
 
@@ -49,6 +50,7 @@ class Replayed:
     sources: NDArray[np.int32]
     tower: Floats
     prerank: Floats
+    cut: Floats
     logit: Floats
     pctr: Floats
     answer: Rows
@@ -76,6 +78,7 @@ def replay(engine: Engine, dataset: Dataset, timeline: Timeline, requests: HeldO
                 sources=batches["filter"]["sources"],
                 tower=ranked["tower"],
                 prerank=ranked["prerank"],
+                cut=ranked.columns.get("cut", ranked["prerank"]),
                 logit=ranked["rank"],
                 pctr=ranked["pctr"],
                 answer=outcome.rows,
