@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.encode import CROSS
 from models.export.samples import sample_candidates, sample_history, sample_tokens
 from models.export.translate import Blueprint, quiet, translate
 from models.graph import Graph
@@ -62,5 +63,5 @@ class TestSamples:
         random = np.random.default_rng(0)
         candidates = sample_candidates(random, 4, 9)
         assert candidates["candidates"].shape == (9, 5)
-        assert candidates["cross"].shape == (9, 5)
+        assert candidates["cross"].shape == (9, len(CROSS))
         assert sample_tokens(random, SCHEMA.item_fields, 3).shape == (3, 7)
