@@ -6,6 +6,7 @@ import logging
 import tempfile
 from pathlib import Path
 
+import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 
@@ -21,7 +22,10 @@ def quantised(graph: bytes) -> bytes:
         root.setLevel(logging.ERROR)
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-            source.write_bytes(graph)
+            model = onnx.load_model_from_string(graph)
+            # The exporter's optimiser leaves shapes of tensors that it has replaced; they are inferred anew.
+            del model.graph.value_info[:]
+            source.write_bytes(model.SerializeToString())
             quantize_dynamic(source, target, weight_type=QuantType.QInt8)
             return target.read_bytes()
     finally:
