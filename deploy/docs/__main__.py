@@ -110,7 +110,17 @@ def benchmark(name: str) -> None:
     fill(ROOT / "docs" / "benchmarks.md", name, f"{caption}\n\n{told}")
 
 
-BENCHMARKS = ("kernel", "growth", "memory", "search", "freshness", "recall-only", "preranking", "ranking")
+BENCHMARKS = (
+    "kernel",
+    "growth",
+    "memory",
+    "search",
+    "freshness",
+    "recall-only",
+    "preranking",
+    "ranking",
+    "cascade",
+)
 """Blocks of docs/benchmarks.md."""
 
 

@@ -56,6 +56,8 @@ def test_the_documentation_lists_every_call(client: httpx.Client) -> None:
         "/v1/interests": {"get"},
         "/v1/users/{user_id}/interests": {"get", "patch", "delete"},
         "/v1/users/{user_id}": {"put", "get", "delete"},
+        "/v1/advertisers/{advertiser_id}": {"put", "get"},
+        "/v1/explain": {"get"},
         "/v1/bundles": {"get"},
         "/healthz": {"get"},
         "/readyz": {"get"},
