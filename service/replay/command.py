@@ -38,6 +38,58 @@ from service.replay.table import tables
 
 def main(argv: list[str]) -> int:
     """Evaluate; 0 on success, 2 on bad input with one line on stderr."""
+    arguments = _arguments(argv)
+    try:
+        if arguments.study:
+            return study(arguments)
+        found = evaluate(
+            arguments.dataset,
+            arguments.bundle,
+            [name for name in arguments.baselines.split(",") if name],
+            arguments.threads,
+            after_last=arguments.after_last,
+            against=arguments.against,
+            most=arguments.requests,
+            turn=arguments.knob or arguments.picture is not None,
+        )
+        if arguments.json:
+            write_json(arguments.json, found)
+        if arguments.picture:
+            form = arguments.picture.suffix.removeprefix(".")
+            write_bytes(arguments.picture, draw_knob(found["knob"], form))
+    except (BundleError, ConfigError, DataError, OperatorError, ValueError, OSError) as error:
+        print(f"cascada evaluate: {error}", file=sys.stderr)
+        return 2
+    print(
+        f"bundle {found['bundle']} on {found['dataset']}, {found['protocol']}, asked {found['asked']}, "
+        f"seed {found['seed']}\n"
+    )
+    print(tables(found))
+    if "knob" in found:
+        print(f"\n{tell_knob(found['knob'])}")
+    return 0
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    """What was asked for; ends the process with 2 where options do not go together."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.picture and arguments.picture.suffix not in (".png", ".svg"):
+        parser.error(f"--picture {arguments.picture}: draws .png and .svg")
+    for option in (
+        ("config",) if arguments.bundle else ("after_last", "against", "knob", "picture", "requests")
+    ):
+        if getattr(arguments, option) and (option, arguments.study) != ("picture", "calibration"):
+            kind = "study" if arguments.bundle else "bundle"
+            parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
+    if arguments.bandit and arguments.study != "off-policy":
+        parser.error("--bandit goes with --study off-policy")
+    if arguments.scores and arguments.study != "calibration":
+        parser.error("--scores goes with --study calibration")
+    return arguments
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cascada evaluate", description="Replay the test period, stage by stage."
     )
@@ -90,48 +142,7 @@ def main(argv: list[str]) -> int:
         "--requests", type=int, metavar="N", help="bundle: at most N test requests, evenly spread"
     )
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args(argv)
-    if arguments.picture and arguments.picture.suffix not in (".png", ".svg"):
-        parser.error(f"--picture {arguments.picture}: draws .png and .svg")
-    for option in (
-        ("config",) if arguments.bundle else ("after_last", "against", "knob", "picture", "requests")
-    ):
-        if getattr(arguments, option) and (option, arguments.study) != ("picture", "calibration"):
-            kind = "study" if arguments.bundle else "bundle"
-            parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
-    if arguments.bandit and arguments.study != "off-policy":
-        parser.error("--bandit goes with --study off-policy")
-    if arguments.scores and arguments.study != "calibration":
-        parser.error("--scores goes with --study calibration")
-    try:
-        if arguments.study:
-            return study(arguments)
-        found = evaluate(
-            arguments.dataset,
-            arguments.bundle,
-            [name for name in arguments.baselines.split(",") if name],
-            arguments.threads,
-            after_last=arguments.after_last,
-            against=arguments.against,
-            most=arguments.requests,
-            turn=arguments.knob or arguments.picture is not None,
-        )
-        if arguments.json:
-            write_json(arguments.json, found)
-        if arguments.picture:
-            form = arguments.picture.suffix.removeprefix(".")
-            write_bytes(arguments.picture, draw_knob(found["knob"], form))
-    except (BundleError, ConfigError, DataError, OperatorError, ValueError, OSError) as error:
-        print(f"cascada evaluate: {error}", file=sys.stderr)
-        return 2
-    print(
-        f"bundle {found['bundle']} on {found['dataset']}, {found['protocol']}, asked {found['asked']}, "
-        f"seed {found['seed']}\n"
-    )
-    print(tables(found))
-    if "knob" in found:
-        print(f"\n{tell_knob(found['knob'])}")
-    return 0
+    return parser
 
 
 def study(arguments: argparse.Namespace) -> int:
