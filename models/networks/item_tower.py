@@ -83,6 +83,21 @@ class ItemTower(nn.Module):
             self.id_bias.weight.mul_(known[:, None])
         self._graph = None
 
+    def start_from(self, other: ItemTower) -> None:
+        """Become `other`, or, where it has more dimensions, its projection on the leading directions of its
+        vectors: what of their inner products so few dimensions can hold."""
+        with torch.no_grad():
+            onto = torch.eye(other.dim, self.dim)
+            if self.dim < other.dim:
+                _, _, directions = torch.linalg.svd(other.all()[:, :-1], full_matrices=False)
+                leading = directions[: self.dim].T
+                onto = F.pad(leading, (0, self.dim - leading.shape[1]))
+            self.id.weight.copy_(other.id.weight @ onto)
+            self.content.weight.copy_(other.content.weight @ onto)
+            self.content_bias.weight.copy_(other.content_bias.weight @ onto)
+            self.content_bias.bias.copy_(other.content_bias.bias)
+            self.id_bias.weight.copy_(other.id_bias.weight)
+
     def view(self, tokens: Tensor, keep: Tensor) -> Tensor:
         """Unit vectors of `tokens` [n, W] from the fields where `keep` [F] is 1: [n, d], 0 without any."""
         return F.normalize(self._content(tokens, keep), dim=-1)

@@ -118,7 +118,7 @@ class TowerConfig(_Section):
 class PreRankerConfig(_Section):
     """HCN, the pre-ranker."""
 
-    dim: int = Field(64, ge=4, description="dimension; where it is the towers', items start from theirs")
+    dim: int = Field(64, ge=4, description="dimension; items start from the towers' leading directions")
     interests: int = Field(4, ge=1, description="interest vectors per user")
     iterations: int = Field(2, ge=1, description="levels: updates of the interest centres")
     hierarchy: Literal["none", "residual", "weighted"] = Field(

@@ -68,12 +68,11 @@ def train_preranker(
 ) -> PreRankerModel:
     """Train on requests at the events `train`; keep the epoch that ranks `validation` best.
 
-    Where the dimensions agree, the item table starts from the retrieval tower's, `start`.
+    The item table starts from the retrieval tower's, `start`.
     """
     torch.manual_seed(seed)
     items = item_tower(features.schema, features.items, config.dim, config.id_dropout)
-    if start.id.embedding_dim == config.dim:
-        items.load_state_dict(start.state_dict())
+    items.start_from(start)
     users = hcn(features.schema, config)
     requests = features.timeline.requests(train)
     targets = torch.from_numpy(requests.target.astype(np.int64))

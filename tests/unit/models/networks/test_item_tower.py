@@ -175,3 +175,31 @@ def test_a_view_of_nothing_is_zero_and_has_a_finite_gradient(tower):
     tower.view(tower.tokens[:2], torch.ones(3)).sum().backward()
     assert tower.tokens[0].sum() == 0
     assert tower.content.weight.grad.isfinite().all()
+
+
+def test_a_tower_that_starts_from_another_of_its_dimension_is_its_copy(tower):
+    other = ItemTower(SCHEMA, torch.from_numpy(item_tokens()), tower.dim, 0.1).eval()
+    other.start_from(tower)
+    torch.testing.assert_close(other.all(), tower.all())
+
+
+def test_a_narrower_tower_starts_with_the_inner_products_of_the_wider_one():
+    """Vectors that lie in a plane keep them in two dimensions, however the plane lies in the wider space."""
+    wide, narrow = (ItemTower(SCHEMA, torch.from_numpy(item_tokens()), dim, 0.1).eval() for dim in (8, 2))
+    plane, _ = torch.linalg.qr(torch.randn(8, 2))
+    with torch.no_grad():
+        wide.id.weight.copy_(torch.randn(ITEMS, 2) @ plane.T)
+        wide.content.weight.copy_(torch.randn(len(wide.content.weight), 2) @ plane.T)
+        wide.content_bias.weight.copy_(torch.randn(1, 2) @ plane.T)
+        wide.id_bias.weight.normal_()
+    narrow.start_from(wide)
+    found, expected = narrow.all(), wide.all()
+    torch.testing.assert_close(found[:, :-1] @ found[:, :-1].T, expected[:, :-1] @ expected[:, :-1].T)
+    torch.testing.assert_close(found[:, -1], expected[:, -1])
+    torch.testing.assert_close(narrow.new(narrow.tokens)[:, -1], wide.new(wide.tokens)[:, -1])
+
+
+def test_a_wider_tower_starts_with_the_vectors_of_the_narrower_one(tower):
+    wide = ItemTower(SCHEMA, torch.from_numpy(item_tokens()), 16, 0.1).eval()
+    wide.start_from(tower)
+    torch.testing.assert_close(wide.all()[:, : tower.dim], tower.all()[:, :-1])

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from models.data.columns import Dataset
 from models.data.vocabulary import build_schema
@@ -15,6 +16,7 @@ def learn(seed: int, **changes) -> PreRankerModel:
     world = simulated_world()
     own = {"dim": 16, "interests": 3, "iterations": 1, "epochs": 2, "batch": 64, "learning_rate": 0.01}
     config = PreRankerConfig.model_validate(own | changes)
+    torch.manual_seed(seed)
     start = item_tower(world.features.schema, world.features.items, 8, 0.0)
     return train_preranker(world.features, world.split.train, world.validation, start, config, seed)
 
