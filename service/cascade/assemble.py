@@ -24,6 +24,7 @@ from service.cascade.filters.excluded import Excluded, OwnItems
 from service.cascade.filters.muted import Muted
 from service.cascade.filters.rule import Rule
 from service.cascade.filters.seen import Seen, Shown
+from service.cascade.hydrators.query_vector import QueryVector
 from service.cascade.hydrators.user_factors import UserFactors
 from service.cascade.hydrators.user_interests import UserInterests
 from service.cascade.hydrators.user_vector import UserVector
@@ -175,7 +176,7 @@ def search(parts: _Parts) -> Cascade:
     }
     return Cascade(
         name=Kind.SEARCH,
-        hydrators=parts.hydrators(),
+        hydrators=(*parts.hydrators(), *parts.words()),
         sources=parts.found(),
         filters=parts.filters(),
         rounds=steps[plan.depth],
@@ -281,6 +282,11 @@ class _Parts:
             *(() if self.bundle.factors is None else (UserFactors(self.bundle.factors, self.plan),)),
         )
 
+    def words(self) -> tuple[Hydrator, ...]:
+        """None where the bundle knows no meanings."""
+        tower = self.bundle.query_tower
+        return () if tower is None else (QueryVector(tower),)
+
     def sources(self) -> tuple[Source, ...]:
         near = self.bundle.neighbours
         every: tuple[Source, ...] = (
@@ -302,7 +308,7 @@ class _Parts:
         lexical = Lexical(bundle.lexical, self.catalogue, plan.candidates, plan.search_fields)
         if bundle.query_tower is None:
             return (lexical,)
-        return (lexical, Dense(bundle.query_tower, bundle.index, self.catalogue, plan.candidates))
+        return (lexical, Dense(bundle.index, self.catalogue, plan.candidates))
 
     def _trending(self) -> tuple[Source, ...]:
         if self.trends_at is None:

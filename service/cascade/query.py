@@ -141,9 +141,12 @@ class UserState:
     vector: Floats | None = None
     """[d + 1] of the hydrator `user_tower`: unit vector times scale, then the bias weight."""
     interests: Interests | None = None
+    """The user's interests as queries of the index, of the hydrator `user_interests`."""
     factors: Floats | None = None
     """[f] of the hydrator `user_factors`; None also where there are no events or no factors."""
-    """The user's interests as queries of the index, of the hydrator `user_interests`."""
+    words: Floats | None = None
+    """[d + 1] of the hydrator `query_tower`: a search's text as a query of the index; None also where the
+    tower knows nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)

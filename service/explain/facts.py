@@ -95,7 +95,8 @@ def explain_answer(recording: Recording) -> tuple[list[dict[str, Any]], dict[str
     rows, funnel = funnel_of(recording.batches, outcome, engine.cascade(recording.query))
     facts = Facts(funnel, named_interests(engine, outcome))
     explained = [facts.of(at) for at in Finder(rows)(outcome.rows).tolist()]
-    weights = ranker_weights(engine, recording.query, outcome.rows, outcome.columns)
+    query = recording.query.with_state(outcome.state)
+    weights = ranker_weights(engine, query, outcome.rows, outcome.columns)
     if isinstance(weights, str):
         return explained, dict.fromkeys(PARTS, weights) if explained else {}
     for one, found in zip(explained, weights, strict=True):

@@ -70,12 +70,12 @@ def reaches(replay: Replay, row: int) -> list[Reach]:
 
 def _reach(replay: Replay, query: Query, funnel: Funnel, source: Any, row: int) -> Reach:
     taken, worst = _taken(funnel, source.name)
-    if source.name in replay.trace.degraded:
+    if not {source.name, *source.requires}.isdisjoint(replay.trace.degraded):
         return Reach(source.name, None, None, taken, worst, "it failed or came too late for this answer")
     if isinstance(source, InterestSearch) and query.state.interests is not None:
         return _among_interests(replay, query, source, row)
     if isinstance(source, Dense):
-        vector = source.tower.vector(query.text or "")
+        vector = query.state.words
         if vector is None:
             return Reach(source.name, None, None, taken, worst, "none of the words has a meaning to it")
         scores, rank = _exactly(query, replay.catalogue, vector[None], row)

@@ -49,6 +49,8 @@ def ranker_weights(
 ) -> list[RankerWeights | None] | str:
     """The weights for items `rows` [N], whose cross features are among `columns` [N each].
 
+    `query` is the hydrated one: in a search the ranker goes by its words as well.
+
     None for an item that the ranker did not see; a string says why nothing can be told at all.
     """
     graph = engine.bundle.ranker_explain
@@ -62,7 +64,7 @@ def ranker_weights(
     cross = cross_features({name: columns[name][ranked] for name in CROSS})
     finite = np.where(np.isfinite(cross), cross, np.float32(0.0))
     found = RankerExplain(graph, engine.catalogue.rank).explain(
-        query.user.history, query.user.profile[None], rows[ranked], finite
+        query.user.history, query.user.profile[None], rows[ranked], finite, query.state.words
     )
     weights = iter(_named(engine, query, found))
     return [next(weights) if one else None for one in ranked.tolist()]

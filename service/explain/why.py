@@ -136,7 +136,8 @@ class _Case:
             return {}
         columns = {name: column[at : at + 1] for name, column in self.trace.funnel.columns.items()}
         row = np.array([self.row], np.int32)
-        found = ranker_weights(self.replay.engine, self.replay.query, row, columns)
+        replay = self.replay
+        found = ranker_weights(replay.engine, replay.cascade.know(replay.query), row, columns)
         if isinstance(found, str):
             untold |= dict.fromkeys(PARTS, found)
             return {}

@@ -16,7 +16,10 @@ from service.cascade.query import Query
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """AW-MoE over the user's events, each candidate and the cross features; one that fell back reads 0."""
+    """AW-MoE over the user's events, each candidate and the cross features; one that fell back reads 0.
+
+    In a search it reads the query as well; where the query tower said nothing, it ranks a recommendation.
+    """
 
     ranker: Ranker
     name: ClassVar[str] = "rank"
@@ -27,4 +30,5 @@ class Rank:
         """Logits [N]."""
         cross = cross_features({name: batch[name] for name in CROSS})
         finite = np.where(np.isfinite(cross), cross, np.float32(0.0))
-        return self.ranker.score(query.user.history, query.user.profile[None], batch.rows, finite)
+        user = query.user
+        return self.ranker.score(user.history, user.profile[None], batch.rows, finite, query.state.words)

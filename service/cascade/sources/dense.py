@@ -9,7 +9,6 @@ import numpy as np
 
 from retrieval.index import VectorIndex
 from retrieval.order import descending
-from retrieval.query_tower import QueryTower
 from service.cascade.candidates import Candidates
 from service.cascade.eligible import barred, eligible
 from service.cascade.query import Floats, Query, Rows
@@ -25,16 +24,15 @@ MOST_MORE = 10
 class Dense:
     """The query tower's vector against the item index, and exactly against items that came since."""
 
-    tower: QueryTower
     index: VectorIndex
     catalogue: Catalogue
     size: int
     name: ClassVar[str] = "dense"
-    requires: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ("query_tower",)
 
     def fetch(self, query: Query) -> Candidates:
         """`score` is query . item; nothing for a text whose words and n-grams training never met."""
-        vector = self.tower.vector(query.text or "")
+        vector = query.state.words
         if vector is None:
             return Candidates.of(np.zeros(0, np.int32), score=np.zeros(0, np.float32))
         out = len(barred(query))

@@ -12,7 +12,7 @@ from models.text import encode_texts
 from service.bundle import Bundle
 from service.cascade.hydrate import Moment
 from service.cascade.observe import NullObserver
-from service.cascade.query import ItemId, Kind, Outcome, Request
+from service.cascade.query import Cap, ItemId, Kind, Outcome, Request
 from service.engine import Engine
 from service.features.store import ItemChange
 from tests.support.tiny_bundle import write_tiny_bundle
@@ -92,6 +92,40 @@ def test_a_new_item_is_found_by_its_meaning(engine: Engine) -> None:
     assert "new" in found
     gone = after.with_changes([ItemChange("2", ItemId("new"), None)], NOW_MS)
     assert "new" not in gone.catalogue.ids_of(search(gone, "scary", count=50).rows)
+
+
+class Counted(Meanings):
+    """Remembers what it was asked, and fails if told to."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.asked: list[str] = []
+        self.broken = broken
+
+    def vector(self, text: str) -> np.ndarray | None:
+        self.asked.append(text)
+        if self.broken:
+            raise OSError("no such tower")
+        return super().vector(text)
+
+
+def test_a_search_is_encoded_once_and_a_recommendation_never(engine: Engine) -> None:
+    tower = Counted()
+    counted = Engine.build(replace(engine.bundle, query_tower=tower), NullObserver())  # type: ignore[arg-type]
+    outcome = search(counted, "funny", caps=(Cap("genres", 1, 5),))
+    assert outcome.state.words is not None
+    assert outcome.state.words[TASTES.index("comedy")] == 1.0
+    plain = counted.run(counted.hydrate(Request(), None, Moment("r", NOW_MS)))
+    assert plain.state.words is None
+    assert tower.asked == ["funny"]
+
+
+def test_words_answer_while_the_query_tower_fails(engine: Engine) -> None:
+    broken = replace(engine.bundle, query_tower=Counted(broken=True))  # type: ignore[arg-type]
+    outcome = search(Engine.build(broken, NullObserver()), "horror", count=5)
+    assert outcome.degraded == ("query_tower",)
+    assert {row % len(TASTES) for row in outcome.rows.tolist()} == {TASTES.index("horror")}
+    assert outcome.state.words is None
+    assert np.isfinite(outcome.columns["rank"]).all()
 
 
 def test_a_bundle_without_a_query_tower_searches_by_words(engine: Engine) -> None:
