@@ -18,8 +18,8 @@ from models.studies.towers import Fit
 from models.training.auction import inverse_propensities
 from models.training.config import AuctionConfig, TrainConfig
 from models.training.features import Features
+from models.training.ground import deterministic
 from models.training.impressions import ImpressionModel, train_impressions
-from models.training.run import deterministic
 from models.training.shown import Shown, requests_at, sponsored
 from models.training.timeline import Requests
 from ranking.platt import Platt

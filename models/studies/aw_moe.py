@@ -22,21 +22,13 @@ from models.export.translate import Blueprint, translate
 from models.graph import Graph
 from models.studies.towers import Fit
 from models.training.calibrate import labelled
+from models.training.candidates import UNIFORM, Funnels, choose_width, sized
 from models.training.config import RankerConfig, TrainConfig
 from models.training.features import Features
 from models.training.funnel import Funnel, Pool
+from models.training.ground import VALIDATION_REQUESTS, cut, deterministic, thinned
 from models.training.preranker import train_preranker
 from models.training.ranker import RankerData, RankerModel, train_ranker
-from models.training.run import (
-    UNIFORM,
-    VALIDATION_REQUESTS,
-    Funnels,
-    choose_width,
-    cut,
-    deterministic,
-    sized,
-    thinned,
-)
 from models.training.tables import Space
 from models.training.timeline import Requests
 from models.training.tower import train_towers
@@ -141,9 +133,8 @@ def prepare(dataset: Dataset, config: TrainConfig, seed: int) -> World:
     own = thinned(timeline.requests(late), config.ranker.requests)
     funnels = replace(funnels, scorer=before.learn_pairs(own, seed))
     before.scorer = funnels.scorer
-    pools = before.pools(own, "candidates, training")
     uniform = np.random.default_rng(seed).integers(0, dataset.items, (len(own), UNIFORM)).astype(np.int32)
-    uniform_cross = before.cross_of(own, uniform)
+    pools, uniform_cross = before.pools_and(own, uniform, "candidates, training")
     known = funnels.after(split.train)
     held_out = known.pools(validation, "candidates, validation")
     width = choose_width(config, plan, held_out)

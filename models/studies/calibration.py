@@ -20,8 +20,8 @@ from models.data.vocabulary import build_schema
 from models.studies.towers import Fit
 from models.training.config import TrainConfig
 from models.training.features import Features
+from models.training.ground import deterministic
 from models.training.impressions import train_impressions
-from models.training.run import deterministic
 from models.training.shown import sponsored
 from ranking.calibration import Calibration, calibrators
 from ranking.choosing import Samples, choose_kind, fit_calibration

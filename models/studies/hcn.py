@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from models.data.columns import Dataset
 from models.data.vocabulary import build_schema
 from models.studies.towers import LEAST_USERS, Fit
+from models.training.candidates import UNIFORM, Funnels, sized
 from models.training.config import PreRankerConfig, TrainConfig
 from models.training.distil import EVERYTHING, Asked, distil, funnel_recall, reordered, rescored
 from models.training.features import Features
+from models.training.ground import cut, deterministic, thinned
 from models.training.networks import hcn, item_tower
 from models.training.preranker import PreRankerModel, interest_cosine, train_preranker
 from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
-from models.training.run import UNIFORM, Funnels, cut, deterministic, sized, thinned
 from models.training.tables import Space
 from models.training.tower import Towers, train_towers
 from retrieval.metrics import mean_and_error, paired_test
@@ -144,7 +145,7 @@ def prepared(dataset: Dataset, config: TrainConfig) -> World:
     space = Space.of(towers.item_vectors(), config.retrieval, config.seed, config.threads)
     # Some pre-ranker has to stand there; every variant gives the candidates its own scores and order.
     items = item_tower(features.schema, features.items, config.preranker.dim, config.preranker.id_dropout)
-    nobody = PreRankerModel(items, hcn(features.schema, config.preranker), 0.0)
+    nobody = PreRankerModel(items, hcn(features.schema, config.preranker), 0.0, 0)
     funnels = Funnels(features, towers, nobody, space, sized(config, dataset.items), config)
     before = funnels.after(early)
     own = thinned(requests(late), config.ranker.requests)
@@ -152,13 +153,14 @@ def prepared(dataset: Dataset, config: TrainConfig) -> World:
     funnels = replace(funnels, scorer=before.scorer)
     uniform = np.random.default_rng(config.seed).integers(0, dataset.items, (len(own), UNIFORM))
     rows = uniform.astype(np.int32)
+    pools, cross = before.pools_and(own, rows, "candidates, training")
     return World(
         config,
         features,
         early,
         towers,
-        Asked(own, before.pools(own, "candidates, training")),
-        (rows, before.cross_of(own, rows)),
+        Asked(own, pools),
+        (rows, cross),
         Asked(validation, funnels.after(split.train).pools(validation, "candidates, validation")),
         Asked(test, funnels.after(split.train_and_validation).pools(test, "candidates, test")),
     )

@@ -15,8 +15,8 @@ from models.studies.towers import Fit
 from models.training.auction import PriceScale
 from models.training.config import AuctionConfig, TrainConfig
 from models.training.features import Features
+from models.training.ground import deterministic
 from models.training.impressions import train_impressions
-from models.training.run import deterministic
 from models.training.shown import Shown, sponsored
 from retrieval.metrics import mean_and_error, paired_test
 

@@ -17,9 +17,9 @@ from models.studies.towers import LEAST_USERS, VALIDATION_REQUESTS, Fit
 from models.training.config import TrainConfig
 from models.training.features import Features
 from models.training.funnel import DAY_MS, learn_pairs, snapshot_of
+from models.training.ground import cut, deterministic, thinned
 from models.training.held_out import HeldOut, held_out
 from models.training.quotas import Lists, best_quotas, recall_of, union
-from models.training.run import cut, deterministic, thinned
 from models.training.tables import Space, Tables
 from models.training.tower import Towers, train_towers
 from retrieval.interests import InterestModel

@@ -17,8 +17,8 @@ from models.studies.memory import PeakMemory
 from models.training.batches import in_blocks
 from models.training.config import TrainConfig
 from models.training.features import Features
+from models.training.ground import deterministic, thinned
 from models.training.held_out import HeldOut, held_out
-from models.training.run import deterministic, thinned
 from models.training.tower import Towers, train_towers
 from retrieval.metrics import mean_and_error, ranking_metrics, recall
 from retrieval.order import best_rows

@@ -191,6 +191,13 @@ class RankerConfig(_Section):
     warmup_epochs: int = Field(0, ge=0, description="epochs of the warm-up; 0 leaves it out")
     epochs: int = Field(3, ge=1, description="epochs on the funnel's candidates; the best one is kept")
     requests: int = Field(20_000, ge=1, description="requests of the ranker's own slice at most")
+    search_epochs: int = Field(
+        6,
+        ge=0,
+        description="epochs on searches at the end, where the data set has queries; kept if validation's "
+        "searches rank better for it and its recommendations no worse; 0 = the ranker reads no queries",
+    )
+    search_requests: int = Field(20_000, ge=1, description="searches of them at most, the newest")
 
 
 class AuctionConfig(_Section):
@@ -288,6 +295,11 @@ class TrainConfig(_Section):
 
     seed: int = Field(0, description="the same seed on the same machine gives the same run")
     threads: int = Field(2, ge=1, description="threads of torch and of the index")
+    refit: bool = Field(
+        True,
+        description="at the end train towers, query tower and pre-ranker once more, on all events before the "
+        "test and for as many epochs as validation liked best, and serve these",
+    )
     history_length: int = Field(50, ge=2, description="newest events that the models read")
     split: SplitConfig = SplitConfig()
     tower: TowerConfig = TowerConfig()

@@ -140,7 +140,7 @@ def distil(
     items = item_tower(features.schema, features.items, config.dim, config.id_dropout)
     items.load_state_dict(preranker.items.state_dict())
     users = copy.deepcopy(preranker.users)
-    student = PreRankerModel(items, users, preranker.best)
+    student = PreRankerModel(items, users, preranker.best, preranker.epoch)
     before, floor = agreement(features, ranker, asked, width)
     best: tuple[float, State, State] = (float(before.mean()), {}, {})
 

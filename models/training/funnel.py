@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,25 +97,43 @@ class Funnel:
 
         Where serving cuts the merged sources to `plan.candidates`, this keeps the whole union.
         """
-        vectors, prerank = self._encode(requests)
-        pools = []
-        for r in tqdm(range(len(requests)), desc=label, unit="request", disable=None):
-            user = self._user(requests, r, vectors[r], prerank[r])
-            proposed = self._proposed(user)
-            rows = _union(proposed)
+        return self.pools_and(requests, np.zeros((len(requests), 0), np.int32), label)[0]
+
+    def pools_and(self, requests: Requests, rows: Rows, label: str) -> tuple[list[Pool], Floats]:
+        """The pools of each request, and what `cross_of` says of its `rows` [R, N]: asked once for both."""
+        pools, crosses = [], np.zeros((*rows.shape, len(CROSS)), np.float32)
+        for r, (user, proposed) in enumerate(self._asked(requests, label)):
+            found = _union(proposed)
             target = requests.target[r : r + 1]
-            pool = Pool(rows, self._cross(user, rows, proposed), self._cross(user, target, proposed)[0], -1)
+            pool = Pool(found, self._cross(user, found, proposed), self._cross(user, target, proposed)[0], -1)
             pools.append(ordered(pool, int(target[0]), self.plan.cut))
-        return pools
+            if rows.size:
+                crosses[r] = self._cross(user, rows[r], proposed)
+        return pools, crosses
 
     def cross_of(self, requests: Requests, rows: Rows) -> Floats:
         """Cross features of given candidates `rows` [R, N]: [R, N, X]."""
+        asked = self._asked(requests, "scores")
+        return np.stack(
+            [self._cross(user, own, proposed) for own, (user, proposed) in zip(rows, asked, strict=True)]
+        )
+
+    def cross_found(self, requests: Requests, rows: Sequence[Rows]) -> list[Floats]:
+        """Cross features [N, X] of what a search found for each request, `rows` [N] of its own.
+
+        No source that is made for the user proposed them, so nothing is fused.
+        """
         vectors, prerank = self._encode(requests)
-        found = []
-        for r in range(len(requests)):
-            user = self._user(requests, r, vectors[r], prerank[r])
-            found.append(self._cross(user, rows[r], self._proposed(user)))
-        return np.stack(found)
+        return [
+            self._cross(self._user(requests, r, vectors[r], prerank[r]), own, {})
+            for r, own in enumerate(rows)
+        ]
+
+    def over(self, features: Features) -> Funnel:
+        """The same with other features of the same data set, such as a timeline with more histories."""
+        other = copy(self)
+        other.features = features
+        return other
 
     def under(self, quotas: Mapping[str, float]) -> Funnel:
         """The same with other quotas."""
@@ -125,13 +143,18 @@ class Funnel:
 
     def proposals(self, requests: Requests, label: str) -> Lists:
         """What each source proposes to each request, best first, as far as its quota goes."""
-        vectors, prerank = self._encode(requests)
         found: Lists = {}
-        for r in tqdm(range(len(requests)), desc=label, unit="request", disable=None):
-            user = self._user(requests, r, vectors[r], prerank[r])
-            for name, rows in self._proposed(user).items():
+        for _, proposed in self._asked(requests, label):
+            for name, rows in proposed.items():
                 found.setdefault(name, []).append(rows)
         return found
+
+    def _asked(self, requests: Requests, label: str) -> Iterator[tuple[_User, dict[str, Rows]]]:
+        """Each request's user, and what the sources propose."""
+        vectors, prerank = self._encode(requests)
+        for r in tqdm(range(len(requests)), desc=label, unit="request", disable=None):
+            user = self._user(requests, r, vectors[r], prerank[r])
+            yield user, self._proposed(user)
 
     def _able(self, rows: NDArray[np.integer[Any]], user: _User) -> Rows:
         """Those that the user has not met and that can be had."""

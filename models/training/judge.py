@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.training.batches import in_blocks
 from models.training.features import Features
@@ -15,6 +17,16 @@ Floats = NDArray[np.float32]
 
 BLOCK = 256
 REQUESTS = 3000
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The best number of epochs so far, 0 being the start, what validation said, and the weights then."""
+
+    ndcg: float
+    epoch: int
+    items: dict[str, Tensor]
+    users: dict[str, Tensor]
 
 
 class Judge:

@@ -15,7 +15,7 @@ from models.networks.item_tower import ItemTower
 from models.training.batches import Batch, Schedule, fit, in_blocks, shuffled
 from models.training.config import PreRankerConfig
 from models.training.features import Features
-from models.training.judge import Judge
+from models.training.judge import Judge, Kept
 from models.training.losses import retrieval_loss
 from models.training.networks import hcn, item_tower
 from models.training.timeline import Requests
@@ -27,11 +27,12 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class PreRankerModel:
-    """A trained pre-ranker; `best` is the validation NDCG@10 of the epoch that was kept."""
+    """A trained pre-ranker; `best` is the validation NDCG@10 after the `epoch` epochs that were kept."""
 
     items: ItemTower
     users: Hcn
     best: float
+    epoch: int
 
     def item_vectors(self) -> Floats:
         """[m, d + 1]."""
@@ -68,7 +69,8 @@ def train_preranker(
 ) -> PreRankerModel:
     """Train on requests at the events `train`; keep the epoch that ranks `validation` best.
 
-    The item table starts from the retrieval tower's, `start`.
+    Without any validation request the last epoch stays. The item table starts from the retrieval tower's,
+    `start`.
     """
     torch.manual_seed(seed)
     items = item_tower(features.schema, features.items, config.dim, config.id_dropout)
@@ -90,14 +92,15 @@ def train_preranker(
         return loss_of(interests, table, targets[index]) + config.overlap_weight * redundancy
 
     held_out = Judge(features, validation)
-    best = (-1.0, items.state_dict(), users.state_dict())
+    best = Kept(-1.0, 0, {}, {})
 
     def after_epoch(epoch: int) -> str:
         nonlocal best
-        model = PreRankerModel(items, users, 0.0)
-        value = held_out.ndcg(best_of(model.interests(held_out.batch), model.item_vectors()))
-        if value > best[0]:
-            best = (value, copy.deepcopy(items.state_dict()), copy.deepcopy(users.state_dict()))
+        value = _judged(PreRankerModel(items, users, 0.0, 0), held_out) if len(validation) else 0.0
+        if value > best.ndcg or not len(validation):
+            best = Kept(
+                value, epoch + 1, copy.deepcopy(items.state_dict()), copy.deepcopy(users.state_dict())
+            )
         return f"validation NDCG@10 {value:.4f}"
 
     fit(
@@ -108,9 +111,13 @@ def train_preranker(
         loss,
         after_epoch,
     )
-    items.load_state_dict(best[1])
-    users.load_state_dict(best[2])
-    return PreRankerModel(items.eval(), users.eval(), best[0])
+    items.load_state_dict(best.items)
+    users.load_state_dict(best.users)
+    return PreRankerModel(items.eval(), users.eval(), best.ndcg, best.epoch)
+
+
+def _judged(model: PreRankerModel, held_out: Judge) -> float:
+    return held_out.ndcg(best_of(model.interests(held_out.batch), model.item_vectors()))
 
 
 def interest_cosine(interests: Floats) -> Floats:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -39,14 +40,18 @@ class RankerModel:
     items: ItemTower
     ranker: AwMoe
     best: float
+    searched: Mapping[str, float] = field(default_factory=dict)
+    """Where it could learn from searches, how well validation's are ranked; see `ranker_searches`."""
 
     def item_vectors(self) -> Floats:
         """What the ranker reads of every item: [m, d]."""
         with torch.no_grad():
             return self.ranker.items(self.items.eval().all()).numpy()
 
-    def logits(self, batch: Batch, pools: list[Pool], width: int) -> list[Floats]:
-        """Logits of each request's best `width` candidates."""
+    def logits(
+        self, batch: Batch, pools: list[Pool], width: int, query: Floats | None = None
+    ) -> list[Floats]:
+        """Logits of each request's best `width` candidates; `query` [R, q] are searches', None = none is."""
         self.ranker.eval()
         found: list[Floats] = []
         with torch.no_grad():
@@ -54,10 +59,17 @@ class RankerModel:
             for block in in_blocks(len(pools), BLOCK):
                 rows, cross = padded(pools[block], width)
                 part = batch.at(torch.arange(block.start, block.stop))
-                told = rank(self.ranker, table, part, torch.from_numpy(rows), torch.from_numpy(cross))
+                asked = None if query is None else torch.from_numpy(query[block])
+                told = rank(self.ranker, table, part, torch.from_numpy(rows), torch.from_numpy(cross), asked)
                 lengths = [min(len(pool.rows), width) for pool in pools[block]]
                 found += [row[:length] for row, length in zip(told.logits.numpy(), lengths, strict=True)]
         return found
+
+    def turn_queries(self, turn: Floats) -> None:
+        """Read queries [d + 1] of another space; `turn` [d, d] takes its directions to those learned in."""
+        with torch.no_grad():
+            weight = self.ranker.query.weight
+            weight[:, :-1] = weight[:, :-1] @ torch.from_numpy(turn).T
 
 
 @dataclass(frozen=True)
@@ -185,7 +197,7 @@ class _Trainer:
         best = (-1.0, self.items.state_dict(), self.ranker.state_dict())
 
         def loss(index: Tensor) -> Tensor:
-            rows, cross = self._sample(index.numpy(), width)
+            rows, cross = drawn(data, index.numpy(), width, config, self.random)
             return self._loss(
                 batches.at(index), data.requests.at(index.numpy()), rows, torch.from_numpy(cross)
             )
@@ -219,35 +231,55 @@ class _Trainer:
         return RankerModel(self.items.eval(), self.ranker.eval(), best[0])
 
     def _loss(self, batch: Batch, requests: Requests, rows: NDArray[np.int64], cross: Tensor) -> Tensor:
-        self.items.train()
-        self.ranker.train()
-        table = self.ranker.items(self.items.all())
-        candidates = torch.from_numpy(rows)
         query = torch.zeros(len(batch), self.ranker.query.in_features)
-        ranked = rank(self.ranker, table, batch, candidates, cross, query)
-        step = Step(requests, batch, table, candidates, cross, query, ranked)
-        return torch.stack([term(step) for term in self.terms]).sum()
+        return loss_of(self.items, self.ranker, self.terms, requests, batch, rows, cross, query)
 
-    def _sample(self, index: NDArray[np.int64], width: int) -> tuple[NDArray[np.int64], Floats]:
-        """The positive first, then negatives, hard and uniform: rows [B, N], cross [B, N, X]."""
-        data, count = self.data, self.config.candidates - 1
-        hard = round(count * self.config.hard_share)
-        rows = np.empty((len(index), count + 1), np.int64)
-        cross = np.empty((len(index), count + 1, len(CROSS)), np.float32)
-        for b, r in enumerate(index.tolist()):
-            pool = data.pools[r]
-            able = np.delete(
-                np.arange(min(width, len(pool.rows))), [pool.place] if 0 <= pool.place < width else []
-            )
-            # A funnel that found nothing but the target leaves no hard negatives.
-            few = hard if len(able) else 0
-            take = self.random.choice(able, few, replace=len(able) < few) if few else able[:0]
-            other = self.random.integers(data.uniform.shape[1], size=count - few)
-            rows[b] = [data.requests.target[r], *pool.rows[take], *data.uniform[r, other]]
-            cross[b] = np.concatenate(
-                [pool.target_cross[None], pool.cross[take], data.uniform_cross[r, other]]
-            )
-        return rows, cross
+
+def loss_of(
+    items: ItemTower,
+    ranker: AwMoe,
+    terms: nn.ModuleList,
+    requests: Requests,
+    batch: Batch,
+    rows: NDArray[np.int64],
+    cross: Tensor,
+    query: Tensor,
+) -> Tensor:
+    """The sum of the terms over one step: candidates `rows` [B, N], the positive first, for what is described
+    at `Step`."""
+    items.train()
+    ranker.train()
+    table = ranker.items(items.all())
+    candidates = torch.from_numpy(rows)
+    ranked = rank(ranker, table, batch, candidates, cross, query)
+    step = Step(requests, batch, table, candidates, cross, query, ranked)
+    return torch.stack([term(step) for term in terms]).sum()
+
+
+def drawn(
+    data: RankerData,
+    index: NDArray[np.int64],
+    width: int,
+    config: RankerConfig,
+    random: np.random.Generator,
+) -> tuple[NDArray[np.int64], Floats]:
+    """The positive first, then negatives, hard and uniform: rows [B, N], cross [B, N, X]."""
+    count = config.candidates - 1
+    hard = round(count * config.hard_share)
+    rows = np.empty((len(index), count + 1), np.int64)
+    cross = np.empty((len(index), count + 1, len(CROSS)), np.float32)
+    for b, r in enumerate(index.tolist()):
+        pool = data.pools[r]
+        able = np.delete(
+            np.arange(min(width, len(pool.rows))), [pool.place] if 0 <= pool.place < width else []
+        )
+        # A funnel that found nothing but the target leaves no hard negatives.
+        few = hard if len(able) else 0
+        take = random.choice(able, few, replace=len(able) < few) if few else able[:0]
+        other = random.integers(data.uniform.shape[1], size=count - few)
+        rows[b] = [data.requests.target[r], *pool.rows[take], *data.uniform[r, other]]
+        cross[b] = np.concatenate([pool.target_cross[None], pool.cross[take], data.uniform_cross[r, other]])
+    return rows, cross
 
 
 def loss_terms(ranker: AwMoe, features: Features, config: RankerConfig) -> nn.ModuleList:

@@ -56,14 +56,14 @@ def write_run(folder: Path, trained: Trained) -> None:
         _write_items(temporary, trained.dataset, trained)
         _write_tables(temporary, trained)
         Networks(
-            trained.towers.items,
-            trained.towers.users,
-            trained.preranker.items,
-            trained.preranker.users,
+            trained.encoders.towers.items,
+            trained.encoders.towers.users,
+            trained.encoders.preranker.items,
+            trained.encoders.preranker.users,
             trained.ranker.items,
             trained.ranker.ranker,
         ).save(temporary)
-        trained.query.save(temporary)
+        trained.encoders.query.save(temporary)
         write_json(temporary / artifacts.SCHEMA, trained.schema.to_json())
         write_json(temporary / artifacts.SERVING, {"plan": trained.plan.to_json()})
         write_json(temporary / artifacts.CALIBRATOR, trained.calibrator.to_json())
@@ -114,18 +114,18 @@ def _write_items(folder: Path, dataset: Dataset, trained: Trained) -> None:
         for row, record in enumerate(dataset.item_records)
     ]
     write_strings(folder, artifacts.ITEM_RECORDS, records)
-    np.save(folder / artifacts.ITEM_TOKENS, trained.towers.items.tokens.numpy())
+    np.save(folder / artifacts.ITEM_TOKENS, trained.encoders.towers.items.tokens.numpy())
     np.save(folder / artifacts.ITEM_CREATED, dataset.item_created_ms)
     np.save(folder / artifacts.ITEM_AVAILABLE, dataset.item_available)
-    np.save(folder / artifacts.ITEM_VECTORS, trained.space.vectors)
-    np.save(folder / artifacts.PRERANK_VECTORS, artifacts.half(trained.preranker.item_vectors()))
+    np.save(folder / artifacts.ITEM_VECTORS, trained.encoders.space.vectors)
+    np.save(folder / artifacts.PRERANK_VECTORS, artifacts.half(trained.encoders.preranker.item_vectors()))
     np.save(folder / artifacts.RANK_VECTORS, artifacts.half(trained.ranker.item_vectors()))
 
 
 def _write_tables(folder: Path, trained: Trained) -> None:
     np.save(folder / artifacts.POPULARITY, trained.tables.popularity)
-    np.save(folder / artifacts.CENTROIDS, trained.space.clusters.centroids)
-    np.save(folder / artifacts.ASSIGNMENT, trained.space.clusters.assignment)
+    np.save(folder / artifacts.CENTROIDS, trained.encoders.space.clusters.centroids)
+    np.save(folder / artifacts.ASSIGNMENT, trained.encoders.space.clusters.assignment)
     np.save(folder / artifacts.NEIGHBOUR_ROWS, trained.tables.neighbours.rows)
     np.save(folder / artifacts.NEIGHBOUR_SCORES, trained.tables.neighbours.scores)
     np.save(folder / artifacts.SNAPSHOT_VECTORS, trained.snapshot.vectors)
@@ -144,13 +144,13 @@ def _write_tables(folder: Path, trained: Trained) -> None:
         np.save(folder / artifacts.COMPLEMENT_IN, trained.complements.inward)
         np.save(folder / artifacts.COMPLEMENT_OUT, trained.complements.outward)
         trained.complements.index.save(folder / artifacts.COMPLEMENT_INDEX)
-    trained.space.index.save(folder / artifacts.INDEX)
+    trained.encoders.space.index.save(folder / artifacts.INDEX)
     _card(trained).write(folder)
 
 
 def _card(trained: Trained) -> IndexCard:
     """What the index promises, and what it reaches for the users of the snapshot."""
-    space, config = trained.space, trained.config.retrieval
+    space, config = trained.encoders.space, trained.config.retrieval
     queries = real_queries(
         space.vectors, space.clusters.centroids, space.clusters.assignment, trained.snapshot, trained.plan
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -151,6 +153,32 @@ class Timeline:
         """Which places are their user's first event."""
         opens: NDArray[np.bool_] = place == self.start[self.user[place]]
         return opens
+
+    def beside(self, requests: Requests, kept: Sequence[Index], kind: Index) -> tuple[Timeline, Requests]:
+        """The timeline with further histories, of R `requests`, behind the events, which keep their places.
+
+        The history of request r are the events at places `kept[r]`, in this order, so that any of the user's
+        may be left out. Where it ends stands the target, of `kind[r]`.
+        """
+        lengths = np.array([len(each) for each in kept], np.int64)
+        own = np.cumsum(lengths + 1) - 1
+        where = np.concatenate([np.append(each, 0) for each in kept]) if len(kept) else np.zeros(0, np.int64)
+        other = copy(self)
+        targets = {
+            "user": requests.user,
+            "item": requests.target,
+            "kind": kind,
+            "time_ms": requests.now_ms,
+            "placement": requests.placement,
+        }
+        for name, values in targets.items():
+            column = getattr(self, name)
+            copies = column[where]
+            copies[own] = values
+            setattr(other, name, np.concatenate([column, copies]))
+        other.first = np.concatenate([self.first, np.zeros(len(where), bool)])
+        end = len(self.item) + own
+        return other, replace(requests, begin=end - lengths, end=end)
 
     def seen(self, requests: Requests) -> list[Rows]:
         """Items of each whole history, in order of time."""

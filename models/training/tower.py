@@ -17,7 +17,7 @@ from models.networks.user_tower import UserTower
 from models.training.batches import Batch, Schedule, by_length, first_used, fit, in_blocks
 from models.training.config import TowerConfig
 from models.training.features import Features
-from models.training.judge import Judge
+from models.training.judge import Judge, Kept
 from models.training.losses import retrieval_loss
 from models.training.networks import item_tower, user_tower
 from models.training.spectral import item_graph, spectral_vectors
@@ -94,13 +94,13 @@ def train_towers(
         return value if views is None else value + config.views_weight * views.loss(items)
 
     held_out = Judge(features, validation)
-    best = _Kept(-1.0, 0, {}, {})
+    best = Kept(-1.0, 0, {}, {})
 
     def after(epochs: int) -> str:
         nonlocal best
         value = _judged(Towers(items, users, 0.0, 0), held_out) if len(validation) else 0.0
         if value > best.ndcg or not len(validation):
-            best = _Kept(value, epochs, copy.deepcopy(items.state_dict()), copy.deepcopy(users.state_dict()))
+            best = Kept(value, epochs, copy.deepcopy(items.state_dict()), copy.deepcopy(users.state_dict()))
         return f"validation NDCG@10 {value:.4f}"
 
     after(0)
@@ -116,16 +116,6 @@ def train_towers(
     users.load_state_dict(best.users)
     items.settle(torch.from_numpy(known_items(features.dataset, train)))
     return Towers(items.eval(), users.eval(), best.ndcg, best.epoch)
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """The best number of epochs so far, 0 being the start, and the weights after them."""
-
-    ndcg: float
-    epoch: int
-    items: dict[str, Tensor]
-    users: dict[str, Tensor]
 
 
 def _judged(towers: Towers, held_out: Judge) -> float:

@@ -92,7 +92,7 @@ def test_the_bundle_carries_the_model_and_vouches_for_it(made: Made, tmp_path: P
     bundle = Bundle.open(made.bundle)
     assert bundle.query_tower is not None
     texts = [paraphrase(3), "quick", "Ancient ships!"]
-    expected = made.trained.query.vectors(texts)
+    expected = made.trained.encoders.query.vectors(texts)
     for text, row in zip(texts, expected, strict=True):
         np.testing.assert_allclose(bundle.query_tower.vector(text), row, rtol=1e-3, atol=1e-4)
 

@@ -35,9 +35,9 @@ class Worlds:
         self.features = Features.of(world.dataset, trained.schema)
         self.funnel = Funnel(
             self.features,
-            trained.towers,
-            trained.preranker,
-            trained.space,
+            trained.encoders.towers,
+            trained.encoders.preranker,
+            trained.encoders.space,
             trained.tables,
             trained.snapshot,
             trained.plan,

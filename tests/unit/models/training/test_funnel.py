@@ -29,9 +29,9 @@ def funnel(trained_world: TrainedWorld, features: Features) -> Funnel:
     trained = trained_world.trained
     return Funnel(
         features,
-        trained.towers,
-        trained.preranker,
-        trained.space,
+        trained.encoders.towers,
+        trained.encoders.preranker,
+        trained.encoders.space,
         trained.tables,
         trained.snapshot,
         trained.plan,
@@ -95,9 +95,9 @@ def test_popularity_is_of_the_requests_placement(trained_world, features, reques
     tables = type(trained.tables)(trained.tables.neighbours, two)
     funnel = Funnel(
         features,
-        trained.towers,
-        trained.preranker,
-        trained.space,
+        trained.encoders.towers,
+        trained.encoders.preranker,
+        trained.encoders.space,
         tables,
         trained.snapshot,
         replace(trained.plan, quotas={**trained.plan.quotas, "popular": 0.1}),
@@ -119,7 +119,14 @@ class TestSnapshot:
         trained = trained_world.trained
         events = leave_last_out(dataset).train_and_validation
         found = snapshot_of(
-            features, trained.towers, trained.space, events, trained.plan, 8, 20_000, trained.config.seed
+            features,
+            trained.encoders.towers,
+            trained.encoders.space,
+            events,
+            trained.plan,
+            8,
+            20_000,
+            trained.config.seed,
         )
         np.testing.assert_array_equal(found.vectors, trained.snapshot.vectors)
         user = int(np.flatnonzero(np.bincount(dataset.event_user[events]) >= 3)[0])
@@ -133,14 +140,14 @@ class TestSnapshot:
             features.timeline.start[[user]],
             place + 1,
         )
-        vector = trained.towers.user_vectors(features.batch(after))[0]
+        vector = trained.encoders.towers.user_vectors(features.batch(after))[0]
         np.testing.assert_allclose(found.vectors[0], vector, rtol=1e-4, atol=1e-4)
 
     def test_later_events_are_not_in_it(self, trained_world, features, dataset):
         trained = trained_world.trained
         early = np.arange(dataset.events // 2)
         settings = (trained.plan, 8, 20_000, 0)
-        found = snapshot_of(features, trained.towers, trained.space, early, *settings)
+        found = snapshot_of(features, trained.encoders.towers, trained.encoders.space, early, *settings)
         assert len(found) == (np.bincount(dataset.event_user[early]) >= 3).sum()
 
 

@@ -10,9 +10,11 @@ from models.data.simulator import simulate
 from models.encode import CROSS
 from models.plan import Plan
 from models.training import run
+from models.training.candidates import choose_width, sized
 from models.training.config import ConfigError, SplitConfig, TrainConfig
 from models.training.funnel import Pool
-from models.training.run import choose_width, cut, sized, thinned, train
+from models.training.ground import cut, thinned
+from models.training.run import train
 from models.training.timeline import Timeline
 from tests.support.trained import CONFIG, TrainedWorld
 from tests.unit.models.data.tiny import events_dataset
@@ -131,7 +133,9 @@ class TestTraining:
         told, before = train(trained_world.dataset, CONFIG), trained_world.trained
         found = told.metrics["validation"]
         np.testing.assert_array_equal(told.ranker.item_vectors(), before.ranker.item_vectors())
-        assert told.preranker.users.temperature == pytest.approx(0.5 * before.preranker.users.temperature)
+        assert told.encoders.preranker.users.temperature == pytest.approx(
+            0.5 * before.encoders.preranker.users.temperature
+        )
         assert found["preranker_ndcg@10"] == 0.125
         assert found["log_loss"] != before.metrics["validation"]["log_loss"]
 
@@ -147,15 +151,15 @@ class TestTraining:
         again = train(trained_world.dataset, CONFIG)
         assert again.metrics == trained.metrics
         for mine, theirs in (
-            (again.space.vectors, trained.space.vectors),
-            (again.preranker.item_vectors(), trained.preranker.item_vectors()),
+            (again.encoders.space.vectors, trained.encoders.space.vectors),
+            (again.encoders.preranker.item_vectors(), trained.encoders.preranker.item_vectors()),
             (again.ranker.item_vectors(), trained.ranker.item_vectors()),
             (again.snapshot.vectors, trained.snapshot.vectors),
         ):
             np.testing.assert_array_equal(mine, theirs)
         other = train(trained_world.dataset, CONFIG.model_copy(update={"seed": 4}))
         assert other.metrics["validation"] != trained.metrics["validation"]
-        assert not np.allclose(other.space.vectors, trained.space.vectors)
+        assert not np.allclose(other.encoders.space.vectors, trained.encoders.space.vectors)
 
     def test_the_test_events_are_never_read(self, trained_world: TrainedWorld):
         """Another last event of every user changes nothing that training gives."""
@@ -165,7 +169,9 @@ class TestTraining:
         items[split.test] = (items[split.test] + 1) % dataset.items
         told = train(replace(dataset, event_item=items), CONFIG)
         assert told.metrics == trained_world.trained.metrics
-        np.testing.assert_array_equal(told.space.vectors, trained_world.trained.space.vectors)
+        np.testing.assert_array_equal(
+            told.encoders.space.vectors, trained_world.trained.encoders.space.vectors
+        )
 
     def test_an_unknown_name_is_refused_before_anything_is_trained(self):
         dataset, _ = simulate(users=20, items=20, seed=0)

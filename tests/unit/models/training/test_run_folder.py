@@ -36,11 +36,11 @@ def test_what_was_written_reads_back(trained_world: TrainedWorld):
 def test_every_network_answers_as_it_was_trained(trained_world: TrainedWorld):
     trained, networks = trained_world.trained, read_run(trained_world.run).networks
     pairs = [
-        (networks.items, trained.towers.items),
-        (networks.prerank_items, trained.preranker.items),
+        (networks.items, trained.encoders.towers.items),
+        (networks.prerank_items, trained.encoders.preranker.items),
         (networks.rank_items, trained.ranker.items),
-        (networks.users, trained.towers.users),
-        (networks.preranker, trained.preranker.users),
+        (networks.users, trained.encoders.towers.users),
+        (networks.preranker, trained.encoders.preranker.users),
         (networks.ranker, trained.ranker.ranker),
     ]
     for loaded, original in pairs:
@@ -50,18 +50,18 @@ def test_every_network_answers_as_it_was_trained(trained_world: TrainedWorld):
         ):
             assert torch.equal(value, expected), name
     with torch.no_grad():
-        assert torch.equal(networks.items.all(), trained.towers.items.all())
+        assert torch.equal(networks.items.all(), trained.encoders.towers.items.all())
 
 
 def test_the_tables_are_the_trained_ones(trained_world: TrainedWorld):
     trained, folder, dataset = trained_world.trained, trained_world.run, trained_world.dataset
     expected = {
-        artifacts.ITEM_VECTORS: trained.space.vectors,
-        artifacts.PRERANK_VECTORS: artifacts.half(trained.preranker.item_vectors()),
+        artifacts.ITEM_VECTORS: trained.encoders.space.vectors,
+        artifacts.PRERANK_VECTORS: artifacts.half(trained.encoders.preranker.item_vectors()),
         artifacts.RANK_VECTORS: artifacts.half(trained.ranker.item_vectors()),
         artifacts.POPULARITY: trained.tables.popularity,
-        artifacts.CENTROIDS: trained.space.clusters.centroids,
-        artifacts.ASSIGNMENT: trained.space.clusters.assignment,
+        artifacts.CENTROIDS: trained.encoders.space.clusters.centroids,
+        artifacts.ASSIGNMENT: trained.encoders.space.clusters.assignment,
         artifacts.NEIGHBOUR_ROWS: trained.tables.neighbours.rows,
         artifacts.NEIGHBOUR_SCORES: trained.tables.neighbours.scores,
         artifacts.SNAPSHOT_VECTORS: trained.snapshot.vectors,
