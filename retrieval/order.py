@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,19 @@ Floats = NDArray[np.float32]
 
 def descending(scores: Floats, rows: Rows) -> NDArray[np.intp]:
     """Positions [N] from the best score to the worst; non-finite scores last, ties by ascending row."""
-    return np.lexsort((rows, np.where(np.isfinite(scores), -scores, np.inf)))
+    return by_keys(np.where(np.isfinite(scores), -scores, np.inf), rows)
+
+
+def by_keys(first: NDArray[Any], *then: NDArray[Any]) -> NDArray[np.intp]:
+    """Positions [N] by rising keys, ties of `first` by the others in turn; the last should have none.
+
+    Where `first` has no ties, which is the rule with scores, the others are not looked at.
+    """
+    order = np.argsort(first)
+    ranked = first[order]
+    if (ranked[1:] == ranked[:-1]).any():
+        return np.lexsort((*reversed(then), first))
+    return order
 
 
 def top_mask(block: Floats, k: int) -> NDArray[np.bool_]:

@@ -51,7 +51,7 @@ def scores(stage: Stage, result: Any, size: int) -> NDArray[np.float32]:
         NoFiniteScore: none of the scores is finite.
     """
     vector = _vector(stage, result, np.float32, size)
-    if size and not np.isfinite(vector).any():
+    if size and not np.count_nonzero(np.isfinite(vector)):
         raise NoFiniteScore(f"none of {size} scores of {stage.name!r} is finite")
     return vector
 

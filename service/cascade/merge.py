@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from retrieval.distinct import first_occurrences, locate
 from retrieval.fusion import PERSONAL, places
-from retrieval.order import descending
+from retrieval.order import by_keys, descending
 from service.cascade.candidates import Candidates
 
 
@@ -29,7 +29,7 @@ def merge(found: Mapping[str, Candidates], names: Sequence[str], shares: Mapping
         return Candidates.of(batch.rows, **_alone(name, batch, names))
     rows = np.concatenate([batch.rows for batch in ranked.values()]) if ranked else np.zeros(0, np.int32)
     place = [(np.arange(len(batch)) + 0.5) / shares[name] for name, batch in ranked.items()]
-    rows = rows[np.lexsort((rows, np.concatenate(place)))] if place else rows
+    rows = rows[by_keys(np.concatenate(place), rows)] if place else rows
     union = rows[first_occurrences(rows, _bound(rows))]
     return Candidates.of(union, **_columns(union, ranked, names))
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.order import by_keys
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
 
@@ -33,7 +34,7 @@ class Best:
         if not np.isfinite(batch[self.by]).any():
             return np.arange(min(size, len(batch)))
         keys = [rising(batch[name]) for name in (self.by, *self.then)]
-        return np.lexsort((batch.rows, *reversed(keys)))[:size]
+        return by_keys(*keys, batch.rows)[:size]
 
 
 def rising(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,6 +58,6 @@ def unpicked(batch: Candidates, picked: NDArray[np.intp], by: str) -> NDArray[np
     """Positions that are not among `picked`, best first by the column `by`, ties by row."""
     left = np.ones(len(batch), bool)
     left[picked] = False
-    order = np.lexsort((batch.rows, rising(batch[by])))
+    order = by_keys(rising(batch[by]), batch.rows)
     rest: NDArray[np.intp] = order[left[order]]
     return rest

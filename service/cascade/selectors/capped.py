@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ranking.caps import capped
+from retrieval.order import by_keys
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
 from service.cascade.room import coded
@@ -40,6 +41,6 @@ class WithCaps:
             return picked
         rest = np.ones(len(batch), bool)
         rest[picked] = False
-        order = np.lexsort((batch.rows, rising(batch[self.by])))
+        order = by_keys(rising(batch[self.by]), batch.rows)
         order = np.concatenate([picked, order[rest[order]]])
         return order[capped(coded(query, self.catalogue, batch.rows[order]), len(order), size)]

@@ -48,13 +48,13 @@ class WithFresh:
     def pick(self, query: Query, batch: Candidates, size: int) -> Positions:
         """At most `size` positions, best first."""
         picked = self.inner.pick(query, batch, size)
-        room = self._room(query, size)
-        if room == 0 or len(picked) == len(batch):
+        if len(picked) == len(batch):
             return picked
         fresh = self.fresh(query, batch)
         if not fresh.any():
             return picked
-        missing = room - int(np.count_nonzero(fresh[picked]))
+        # A generator costs more than looking for fresh items, and mostly there are none.
+        missing = self._room(query, size) - int(np.count_nonzero(fresh[picked]))
         if missing <= 0:
             return picked
         spare = np.flatnonzero(~fresh[picked])
