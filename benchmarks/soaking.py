@@ -33,6 +33,7 @@ WARM = 0.25
 WINDOWS = 60
 _LEAST_WINDOW_S = 1.0
 _KEPT = 0.1
+TOKEN = "the operator of this load"
 _ACTIVATE = "/v1/bundles/{version}/activate"
 
 
@@ -65,10 +66,13 @@ def soaked(
     history: int = 100,
     exposures: int = 10,
 ) -> Soaked:
-    """Serve the first of `bundles` and swap between all; calls come at `rate`, else `SHARE` of all it can."""
+    """Serve the newest of `bundles`, all in one folder, and swap between them; calls come at `rate`, by
+    default `SHARE` of all that it can."""
     here = cores()
     with redis_server(here[-1]) as store:
+        folder = str(bundles[0].parent.absolute())
         settings = _settings(seconds, history, exposures)
+        settings |= {"CASCADA_BUNDLE": "", "CASCADA_BUNDLES": folder, "CASCADA_OPERATOR_TOKEN": TOKEN}
         with our_worker(bundles[0], store.port, here[0], log, {}, settings) as worker:
             return asyncio.run(
                 _soak(worker, store, [one.name for one in bundles], people, seconds, rate, history)
@@ -153,12 +157,13 @@ async def _watch(
 async def _swap(found: Soaked, worker: Server, versions: Sequence[str], seconds: float) -> None:
     """Activate the bundles in turns, where the service can."""
     start = time.monotonic()
-    async with httpx.AsyncClient(base_url=worker.url, timeout=120) as client:
+    operator = {"Authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(base_url=worker.url, timeout=120, headers=operator) as client:
         found.swappable = _ACTIVATE in (await client.get("/openapi.json")).json()["paths"]
         for number in range(SWAPS if found.swappable and len(versions) > 1 else 0):
             await asyncio.sleep(max(0.0, start + (number + 0.5) * seconds / SWAPS - time.monotonic()))
             began = time.monotonic()
-            version = versions[(number + 1) % len(versions)]
+            version = versions[number % len(versions)]
             answer = await client.post(_ACTIVATE.format(version=version))
             if not answer.is_success:
                 name = f"swap {answer.status_code}"

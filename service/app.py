@@ -14,6 +14,7 @@ from models.artifacts import BundleError
 from service.admission import Admission, Door
 from service.api import (
     advertisers,
+    bundles,
     events,
     explain,
     interests,
@@ -30,6 +31,7 @@ from service.api.errors import install_errors
 from service.api.keys import KeyGate
 from service.api.schemas import ProblemOut, RecommendIn, SearchIn, SimilarIn
 from service.api.shortcut import Direct, Shortcut
+from service.bundles import Beginning
 from service.errors import OperatorError
 from service.metrics import Metrics
 from service.overload.doorkeeper import doorkeeper
@@ -53,11 +55,15 @@ OnReady = Callable[[], None]
 
 
 def create_app(
-    settings: Settings, on_failure: OnFailure | None = None, on_ready: OnReady | None = None
+    settings: Settings,
+    on_failure: OnFailure | None = None,
+    on_ready: OnReady | None = None,
+    beginning: Beginning | None = None,
 ) -> FastAPI:
     """The app; it accepts calls at once, refuses lists with 503 until it is ready, and says so at /readyz.
 
     `on_failure` is told when it cannot start; such an app never becomes ready. `on_ready` is told when it is.
+    A worker of several is told the `beginning` of all.
     """
     metrics = Watch()
     pressure = Pressure(metrics, settings.latency_target_ms, settings.least_quality)
@@ -65,13 +71,13 @@ def create_app(
         title="cascada",
         summary="Which items now, for this user?",
         version=version("cascada"),
-        lifespan=_lifespan(settings, metrics, pressure, on_failure, on_ready),
+        lifespan=_lifespan(settings, metrics, pressure, on_failure, on_ready, beginning),
         redoc_url=None,
         responses={status: {"model": ProblemOut} for status in (422, 503)},
     )
     # A user's interests come before users, whose ids may hold slashes.
     lists = (recommend, search, similar)
-    for resource in (*lists, events, items, interests, users, advertisers, explain, operations):
+    for resource in (*lists, events, items, interests, users, advertisers, explain, bundles, operations):
         app.include_router(resource.router)
     install_errors(app)
     app.state.doorkeeper = doorkeeper(pressure, metrics)
@@ -80,7 +86,7 @@ def create_app(
     batches = dict.fromkeys(("/v1/events", "/v1/items"), settings.max_batch_body_bytes)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, paths=batches)
     app.add_middleware(Door, admission=Admission(settings.permits, metrics), pressure=pressure)
-    app.add_middleware(KeyGate, keys=settings.api_keys)
+    app.add_middleware(KeyGate, keys=settings.api_keys, operator=settings.operator_token)
     app.add_middleware(Entrance, metrics=metrics, access_log=settings.access_log)
     return app
 
@@ -91,10 +97,11 @@ def _lifespan(
     pressure: Pressure,
     on_failure: OnFailure | None,
     on_ready: OnReady | None,
+    beginning: Beginning | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts = app.state.parts = Parts.of(settings, metrics, pressure)
+        parts = app.state.parts = Parts.of(settings, metrics, pressure, beginning)
         starting = asyncio.create_task(_start(parts, on_failure, on_ready), name="start")
         try:
             yield

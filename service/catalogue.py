@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -314,7 +314,9 @@ class Catalogue:
     @cached_property
     def rules(self) -> Rules:
         """The filter language over this snapshot."""
-        return Rules(self.exported.fields, self._match)
+        # Not our method: whoever holds itself is not let go when the last one who uses it is.
+        leaves = partial(_matched, len(self), self.overlay.base_size, self.exported.attributes, self.layers)
+        return Rules(self.exported.fields, leaves)
 
     @cached_property
     def newest(self) -> Rows:
@@ -382,10 +384,21 @@ class Catalogue:
         )
 
     def _match(self, matcher: Callable[[Attributes], Mask]) -> Mask:
-        mask = np.zeros(len(self), bool)
-        mask[: self.overlay.base_size] = matcher(self.exported.attributes)
-        self.layers.fill(mask, matcher)
-        return mask
+        return _matched(len(self), self.overlay.base_size, self.exported.attributes, self.layers, matcher)
+
+
+def _matched(
+    size: int,
+    exported: int,
+    attributes: Attributes,
+    layers: Layers,
+    matcher: Callable[[Attributes], Mask],
+) -> Mask:
+    """What a matcher says of `size` rows, the first `exported` of them of the bundle."""
+    mask = np.zeros(size, bool)
+    mask[:exported] = matcher(attributes)
+    layers.fill(mask, matcher)
+    return mask
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,10 @@ class Forbidden(CascadaError):
     """The caller may not do this without another key."""
 
 
+class Conflict(CascadaError):
+    """The caller's: what is asked does not go with how things stand now; the message says what to do."""
+
+
 class Shed(CascadaError):
     """Ours, expected: refused at the door, there is too much to do; try again in `retry_after_s` seconds."""
 

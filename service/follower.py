@@ -97,6 +97,15 @@ class Follower:
         async with self.lock:
             return await self._from_start(engine)
 
+    async def hand_over(self, engine: Engine) -> None:
+        """Serve with another engine from the next request on, none of the changes of now missing.
+
+        Raises:
+            StoreUnavailable: as `catch_up`; the engine in use stays.
+        """
+        async with self.lock:
+            self._recommender.use(await self._from_start(engine))
+
     async def _from_start(self, engine: Engine) -> Engine:
         try:
             self._cursor = "0"

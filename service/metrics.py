@@ -110,6 +110,10 @@ class Metrics:
         self.ready = gauge("ready", "Workers through whose cascade real requests went")
         self.worker_restarts = counter("worker_restarts", "Workers that were replaced")
         self.bundle = gauge("bundle_info", "The bundle in use, as labels", "version schema_hash created")
+        self.bundle_swaps = counter("bundle_swaps", "Bundles that were activated or refused", "result")
+        self.bundle_behind = gauge(
+            "bundle_behind", "1 while a worker serves another bundle than the chosen one"
+        )
         self.catalogue_items = gauge("catalogue_items", "Items of the snapshot in use")
         self.live_items = gauge("live_items", "Items whose live record differs from the bundle")
         self.live_item_limit = gauge("live_item_limit", "So many items may differ from the bundle")

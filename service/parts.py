@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from service.auction.market import Market
 from service.background import Background
+from service.bundles import Beginning
 from service.effects import SideEffects
 from service.explain.explainer import Explainer, Kept
 from service.explain.journal import Journal
+from service.features.bundle_store import BundleStore
+from service.features.connection import RedisConnection
 from service.features.embedded import EmbeddedRedis
 from service.features.keys import Keys
 from service.features.redis import RedisLimits, RedisStore
@@ -21,6 +24,7 @@ from service.metrics import Metrics
 from service.overload.pressure import Pressure
 from service.recommender import Recommender
 from service.settings import Settings
+from service.switch import Switch
 from service.trends import TrendFollower, Trends
 from service.upkeep import Upkeep
 
@@ -45,10 +49,13 @@ class Parts:
     forgetting: Forgetting
     trends: Trends
     trend_follower: TrendFollower
+    switch: Switch
     watchdog: Background
 
     @classmethod
-    def of(cls, settings: Settings, metrics: Metrics, pressure: Pressure) -> Parts:
+    def of(
+        cls, settings: Settings, metrics: Metrics, pressure: Pressure, beginning: Beginning | None = None
+    ) -> Parts:
         """All parts, none of them started."""
         server, url = _server(settings)
         store = RedisStore(url, Keys(settings.redis_prefix), _limits(settings), observe=metrics.on_store)
@@ -71,6 +78,9 @@ class Parts:
         trend_follower = TrendFollower(
             store.trends, lambda: recommender.placements, trends, settings.trend_interval_ms / 1000
         )
+        switch = Switch(
+            _bundle_store(settings, metrics, url), recommender, follower, settings, metrics, trends, beginning
+        )
         return cls(
             settings=settings,
             metrics=metrics,
@@ -88,11 +98,13 @@ class Parts:
             forgetting=forgetting,
             trends=trends,
             trend_follower=trend_follower,
+            switch=switch,
             watchdog=Background("watchdog"),
         )
 
     async def stop(self) -> None:
         """Finish what is queued, then release everything."""
+        await self.switch.stop()
         await self.trend_follower.stop()
         await self.upkeep.stop()
         await self.forgetting.stop()
@@ -106,6 +118,12 @@ class Parts:
         await self.watchdog.stop()
         if self.server is not None:
             self.server.stop()
+
+
+def _bundle_store(settings: Settings, metrics: Metrics, url: str) -> BundleStore:
+    timeout_s = settings.redis_write_timeout_ms / 1000
+    connection = RedisConnection(url, 4, timeout_s, timeout_s, metrics.on_store)
+    return BundleStore(connection, Keys(settings.redis_prefix))
 
 
 def _server(settings: Settings) -> tuple[EmbeddedRedis | None, str]:

@@ -18,7 +18,8 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from service.errors import CallerError
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
+T = TypeVar("T")
 
 MAX_DEPTH = 8
 MAX_LEAVES = 64
@@ -64,8 +66,9 @@ class Rules:
     ) -> None:
         self._fields = {field.name: field for field in (*fields, CREATED_AT)}
         self._leaves = leaves
-        self._cached = lru_cache(CACHED)(self._compile)
-        self._boosted = lru_cache(BOOSTED)(self._multiply)
+        # Weak, so that the masks of a snapshot go with it and do not wait for a garbage collection.
+        self._cached = lru_cache(CACHED)(_weakly(self._compile))
+        self._boosted = lru_cache(BOOSTED)(_weakly(self._multiply))
 
     def mask(self, tree: Mapping[str, Any], path: str = "filter") -> Mask:
         """Item rows [M] that the filter lets through; read-only.
@@ -162,6 +165,18 @@ class Rules:
             wanted = [read(value, path)]
         found = self._leaves(lambda table: _column(table, field).any_of(wanted))
         return ~found if op == "!=" else found
+
+
+def _weakly(method: Callable[[str, str], T]) -> Callable[[str, str], T]:
+    """The method, without keeping what it belongs to alive."""
+    weak = WeakMethod(method)
+
+    def call(canonical: str, path: str) -> T:
+        found = weak()
+        assert found is not None, "whoever calls it is alive"
+        return found(canonical, path)
+
+    return call
 
 
 def _column(table: Attributes, field: Field) -> Any:

@@ -49,6 +49,11 @@ class Settings(BaseSettings):
         (),
         description="Keys, comma-separated; if any, each call under /v1 needs `Authorization: Bearer KEY`.",
     )
+    operator_token: SecretStr | None = Field(
+        None,
+        min_length=8,
+        description="Token for calls that change what is served (docs/bundles.md); empty: nobody may.",
+    )
     max_body_bytes: int = Field(1_000_000, ge=1, description="Largest request body.")
     max_batch_body_bytes: int = Field(5_000_000, ge=1, description="Largest body of an event or item batch.")
 

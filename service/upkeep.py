@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from service.background import Background
+from service.bundle import Bundle
 from service.catalogue import Catalogue
 from service.recommender import Recommender
 
@@ -53,15 +54,18 @@ class Upkeep:
 
     async def tidy(self) -> None:
         """Settle what changed into one layer, and give up the rows of deleted items, where it is due."""
-        earlier = self._recommender.engine.catalogue.layers
+        before = self._recommender.engine
+        earlier = before.catalogue.layers
         if earlier.due:
             # It may take a second; changes go on meanwhile and are laid over the result.
             whole = await asyncio.to_thread(earlier.settle)
-            await self._swap(lambda catalogue: catalogue.settled_as(whole, earlier))
+            await self._swap(lambda catalogue: catalogue.settled_as(whole, earlier), before.bundle)
         if self._recommender.engine.catalogue.overlay.due:
             await self._swap(Catalogue.compacted)
 
-    async def _swap(self, change: Callable[[Catalogue], Catalogue]) -> None:
+    async def _swap(self, change: Callable[[Catalogue], Catalogue], bundle: Bundle | None = None) -> None:
+        """Serve the changed snapshot; not if it was made for a `bundle` that is not in use any more."""
+
         def changed(catalogue: Catalogue) -> Catalogue:
             after = change(catalogue)
             after.warm()
@@ -69,7 +73,8 @@ class Upkeep:
 
         async with self._lock:
             engine = self._recommender.engine
-            self._recommender.use(engine.over(await asyncio.to_thread(changed, engine.catalogue)))
+            if bundle is None or bundle is engine.bundle:
+                self._recommender.use(engine.over(await asyncio.to_thread(changed, engine.catalogue)))
 
     def _until_next(self) -> float:
         """Seconds until a window opens or closes, at most the interval: a change may bring an earlier one."""

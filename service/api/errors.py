@@ -19,6 +19,7 @@ from models.artifacts import BundleError
 from service.errors import (
     CallerError,
     ClientGone,
+    Conflict,
     ContractViolation,
     Degraded,
     Forbidden,
@@ -49,6 +50,7 @@ TABLE: Mapping[type[Exception], Rule] = {
     CallerError: Rule(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
     NotFound: Rule(HTTPStatus.NOT_FOUND, "not-found"),
     Forbidden: Rule(HTTPStatus.FORBIDDEN, "forbidden"),
+    Conflict: Rule(HTTPStatus.CONFLICT, "conflict"),
     Shed: Rule(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", retry_after_s=1),
     NotReady: Rule(HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", retry_after_s=1),
     StoreUnavailable: Rule(

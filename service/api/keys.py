@@ -12,11 +12,15 @@ from service.api.errors import problem
 
 
 class KeyGate:
-    """Lets calls under /v1 pass only with a known key; without configured keys everybody passes."""
+    """Lets calls under /v1 pass only with a known key; without configured keys everybody passes.
 
-    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr]) -> None:
+    The `operator`'s token is a key, too.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Sequence[SecretStr], operator: SecretStr | None = None) -> None:
         self._app = app
-        self._keys = [key.get_secret_value().encode() for key in keys]
+        known = [*keys, operator] if keys and operator is not None else keys
+        self._keys = [key.get_secret_value().encode() for key in known]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call, or refuse it with 401."""

@@ -1,4 +1,4 @@
-"""What operators and orchestrators ask: alive, ready, metrics, bundles."""
+"""What operators and orchestrators ask: alive, ready, metrics."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from starlette.responses import Response
 
 from service.api.context import PartsOf
 from service.api.json_route import JsonResponse
-from service.api.schemas import BundlesOut, ReadyOut
-from service.bundles import bundle_folder, list_bundles
+from service.api.schemas import ReadyOut
 from service.errors import NotReady
 from service.features.store import StoreUnavailable
 
@@ -45,19 +44,3 @@ async def metrics(parts: PartsOf, request: Request) -> Response:
     scrape = getattr(request.app.state, "scrape", None)
     content = await (asyncio.to_thread(parts.metrics.render) if scrape is None else scrape())
     return Response(content, media_type=CONTENT_TYPE_LATEST)
-
-
-@router.get("/v1/bundles", response_model=BundlesOut)
-def bundles(parts: PartsOf) -> JsonResponse:
-    """The bundles on disk, newest first, and which one is in use."""
-    active = parts.recommender.engine.bundle.version
-    found = [
-        {
-            "version": one.manifest.version,
-            "created": one.manifest.created,
-            "active": one.manifest.version == active,
-            "metrics": one.manifest.metrics,
-        }
-        for one in list_bundles(bundle_folder(parts.settings))
-    ]
-    return JsonResponse({"bundles": found})

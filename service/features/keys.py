@@ -27,6 +27,9 @@ script touches one slot of a Redis Cluster only. `P` is the configured prefix.
 | `P:1:sold:{request}` | hash item -> JSON, expires | what an answer sold: advertiser, price, bid, served at |
 | `P:1:calibration:{version}` | string, expires | JSON: what each placement prices with, and why |
 | `P:1:calibration-lease` | string, expires | the process that judges click probabilities |
+| `P:1:bundle` | string | JSON: the bundle version that an operator chose, and the one before |
+| `P:1:bundle-workers` | hash process -> JSON, expires | the version that it serves, and those it refused |
+| `P:1:bundle-turn` | string, expires | the process that opens another bundle just now |
 | `P:1:log:events` | stream, capped | the events that came in, whole |
 | `P:1:log:impressions` | stream, capped | what was answered, with propensities |
 | `P:1:{traces}:order` | sorted set, bounded, expires | request_id of each trace, by its moment in ms |
@@ -176,6 +179,21 @@ class Keys:
     def calibration_lease(self) -> str:
         """Which process judges that."""
         return f"{self.prefix}:{VERSION}:calibration-lease"
+
+    @property
+    def bundle(self) -> str:
+        """Which bundle is to be served."""
+        return f"{self.prefix}:{VERSION}:bundle"
+
+    @property
+    def bundle_workers(self) -> str:
+        """Which one each process serves."""
+        return f"{self.prefix}:{VERSION}:bundle-workers"
+
+    @property
+    def bundle_turn(self) -> str:
+        """Which process opens another one."""
+        return f"{self.prefix}:{VERSION}:bundle-turn"
 
     @property
     def event_log(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from service.bundles import Beginning
 from service.settings import Settings
 
 _LONGEST = 64 * 1024 * 1024
@@ -54,25 +55,27 @@ class Link:
         self._writer.close()
 
 
-def give_settings(end: socket.socket, settings: Settings) -> None:
-    """The first thing that a worker hears: the settings as the parent read them, whatever a file says by now.
+def give_settings(end: socket.socket, settings: Settings, beginning: Beginning) -> None:
+    """The first thing that a worker hears: the settings as the parent read them, whatever a file says by now,
+    and the bundle to begin with.
 
     Pickle carries secrets as they are, and only from this parent to its own child.
     """
-    content = pickle.dumps(settings)
+    content = pickle.dumps((settings, beginning))
     end.sendall(_LENGTH.pack(len(content)) + content)
 
 
-def take_settings(end: socket.socket) -> Settings:
+def take_settings(end: socket.socket) -> tuple[Settings, Beginning]:
     """What `give_settings` sent.
 
     Raises:
         EOFError: the parent is gone.
     """
     (length,) = _LENGTH.unpack(_exactly(end, _LENGTH.size))
-    settings = pickle.loads(_exactly(end, length))
+    settings, beginning = pickle.loads(_exactly(end, length))
     assert isinstance(settings, Settings)
-    return settings
+    assert isinstance(beginning, Beginning)
+    return settings, beginning
 
 
 def _exactly(end: socket.socket, size: int) -> bytes:

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from pydantic import SecretStr
 
 from service.acceptor import Board
-from service.bundles import choose_bundle
+from service.bundles import Beginning
 from service.errors import OperatorError
 from service.features.embedded import EmbeddedRedis
 from service.settings import Settings
@@ -51,8 +51,9 @@ class Worker:
 class Parent:
     """Runs until a signal, or until no worker can start."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, count: int) -> None:
+    def __init__(self, settings: Settings, beginning: Beginning, listener: socket.socket, count: int) -> None:
         self._settings = settings
+        self._beginning = beginning
         self._listener = listener
         self._count = count
         self._board = Board.of(count)
@@ -127,7 +128,7 @@ class Parent:
             )
         finally:
             theirs.close()
-        give_settings(ours, self._settings)
+        give_settings(ours, self._settings, self._beginning)
         ours.setblocking(False)
         worker = Worker(process, await Link.over(ours), time.monotonic())
         self._workers[process.pid] = worker
@@ -212,22 +213,22 @@ def supervise(settings: Settings, listener: socket.socket, count: int) -> int:
         KeyboardInterrupt: SIGINT ended it.
     """
     # What is newest may change while we run, and a worker that is replaced must serve what the others do.
-    pinned = {"bundle": choose_bundle(settings).folder.absolute(), "workers": 1}
-    number = asyncio.run(_supervise(settings.model_copy(update=pinned), listener, count))
+    beginning = Beginning.of(settings)
+    number = asyncio.run(_supervise(settings.model_copy(update={"workers": 1}), beginning, listener, count))
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     return 0
 
 
-async def _supervise(settings: Settings, listener: socket.socket, count: int) -> int:
+async def _supervise(settings: Settings, beginning: Beginning, listener: socket.socket, count: int) -> int:
     if settings.redis_url is not None:
-        return await Parent(settings, listener, count).run()
+        return await Parent(settings, beginning, listener, count).run()
     server = EmbeddedRedis(settings.redis_data)
     server.start()
     running = asyncio.create_task(server.keep_running(), name="redis-server")
     try:
         ours = settings.model_copy(update={"redis_url": SecretStr(server.url)})
-        return await Parent(ours, listener, count).run()
+        return await Parent(ours, beginning, listener, count).run()
     finally:
         running.cancel()
         server.stop()

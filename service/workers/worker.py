@@ -15,6 +15,7 @@ import uvicorn
 from models.artifacts import BundleError
 from service.acceptor import Acceptor, Board
 from service.app import create_app
+from service.bundles import Beginning
 from service.errors import OperatorError
 from service.logs import configure_logs
 from service.process import Server, configuration, end_well
@@ -104,7 +105,12 @@ class WorkerServer(Server):
 
 
 async def _answer(
-    settings: Settings, listener: socket.socket, end: socket.socket, board: Board, place: int
+    settings: Settings,
+    beginning: Beginning,
+    listener: socket.socket,
+    end: socket.socket,
+    board: Board,
+    place: int,
 ) -> int:
     link = await Link.over(end)
     failures: list[BaseException] = []
@@ -119,7 +125,7 @@ async def _answer(
         server.on_ready()
         team.ready()
 
-    app = create_app(settings, give_up, on_ready)
+    app = create_app(settings, give_up, on_ready, beginning)
 
     def render() -> bytes:
         parts = getattr(app.state, "parts", None)  # None = asked before it has begun
@@ -154,7 +160,7 @@ def main(argv: list[str]) -> int:
     board, place = Board(int(argv[2]), int(argv[3])), int(argv[4])
     end.setblocking(True)
     try:
-        settings = take_settings(end)
+        settings, beginning = take_settings(end)
     except EOFError:
         return 1
     configure_logs(settings.log_level, settings.log_format)
@@ -162,7 +168,7 @@ def main(argv: list[str]) -> int:
     end.setblocking(False)
     config = uvicorn.Config("", log_config=None)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        return runner.run(_answer(settings, listener, end, board, place))
+        return runner.run(_answer(settings, beginning, listener, end, board, place))
 
 
 if __name__ == "__main__":

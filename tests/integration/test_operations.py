@@ -59,6 +59,8 @@ def test_the_documentation_lists_every_call(client: httpx.Client) -> None:
         "/v1/advertisers/{advertiser_id}": {"put", "get"},
         "/v1/explain": {"get"},
         "/v1/bundles": {"get"},
+        "/v1/bundles/{version}/activate": {"post"},
+        "/v1/bundles/rollback": {"post"},
         "/healthz": {"get"},
         "/readyz": {"get"},
         "/metrics": {"get"},
@@ -103,7 +105,7 @@ import asyncio, json, sys
 from pathlib import Path
 from service.app import create_app
 from service.settings import Settings
-from service.startup import open_engine, warm_up
+from service.opening import open_engine, warm_up
 from service.metrics import Metrics
 settings = Settings(bundles=Path({str(bundles)!r}))
 create_app(settings)
