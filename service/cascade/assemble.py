@@ -114,6 +114,7 @@ def recommend(parts: _Parts) -> Cascade:
     inner = parts.with_pinned(around(parts.fresh(by, turn=1), Best(by)), by)
     by_prerank = parts.with_room(inner, by)
     cut = () if by == "prerank" else (Cut(plan.cut),)
+    early, late = parts.cross(plan.cut)
     steps = {
         "retrieve": (
             Round("retrieve", (Boost(),), parts.best_with_room("score"), min(plan.candidates, plan.ranked)),
@@ -125,10 +126,10 @@ def recommend(parts: _Parts) -> Cascade:
         ),
         "rank": (
             retrieve,
-            Round("prerank", (*parts.cross(), parts.prerank(), *cut), by_prerank, plan.ranked),
+            Round("prerank", (*early, parts.prerank(), *cut), by_prerank, plan.ranked),
             Round(
                 "rank",
-                (parts.rank(), parts.calibrate(), Boost("pctr")),
+                (*late, parts.rank(), parts.calibrate(), Boost("pctr")),
                 Best("score", ("rank",)),
                 plan.ranked,
             ),
@@ -161,6 +162,7 @@ def search(parts: _Parts) -> Cascade:
     by_match = parts.best_with_room("match", ("relevance", "prerank"))
     blend = (Suiting("blend", plan.search), Boost("blend"))
     by_rank = parts.with_caps(Best("score", ("rank",)))
+    early, late = parts.cross(plan.search)
     steps = {
         "retrieve": (Round("retrieve", (fused, Boost("relevance")), parts.with_caps(Best("score")), None),),
         "prerank": (
@@ -170,8 +172,8 @@ def search(parts: _Parts) -> Cascade:
         ),
         "rank": (
             retrieve,
-            Round("prerank", (*parts.cross(), parts.prerank(), *match), by_match, plan.ranked),
-            Round("rank", (parts.rank(), parts.calibrate(), *blend), by_rank, None),
+            Round("prerank", (*early, parts.prerank(), *match), by_match, plan.ranked),
+            Round("rank", (*late, parts.rank(), parts.calibrate(), *blend), by_rank, None),
         ),
     }
     return Cascade(
@@ -205,14 +207,15 @@ def sponsored(parts: _Parts) -> Cascade:
 
     It knows the user as the list's own cascade does, keeps the list's filters, and knows nothing of money.
     """
+    _, cross = parts.cross({})
     return Cascade(
         name=Kind.SPONSORED,
         hydrators=(),
         sources=(Sponsored(parts.catalogue, ADS),),
         filters=parts.filters(),
         rounds=(
-            Round("prerank", (*parts.cross(), parts.prerank()), Best("prerank"), ADS_RANKED),
-            Round("rank", (parts.rank(), parts.calibrate()), Best("pctr"), ADS_RANKED),
+            Round("prerank", (parts.prerank(),), Best("prerank"), ADS_RANKED),
+            Round("rank", (*cross, parts.rank(), parts.calibrate()), Best("pctr"), ADS_RANKED),
         ),
         shares={Sponsored.name: 1.0},
         observer=parts.observer,
@@ -228,6 +231,7 @@ def _related(parts: _Parts, kind: Kind, weights: Mapping[str, float], sources: t
     retrieve = Round("retrieve", (), parts.with_room(AsTheyCame(), None), plan.candidates)
     by_relevance = parts.best_with_room("relevance")
     blend = (Blend(SIMILAR_PERSONAL), Boost("blend"))
+    _, cross = parts.cross({})
     steps = {
         "retrieve": (
             Round("retrieve", (related, Boost("relevance")), parts.best_with_room("score"), plan.ranked),
@@ -239,8 +243,8 @@ def _related(parts: _Parts, kind: Kind, weights: Mapping[str, float], sources: t
         ),
         "rank": (
             retrieve,
-            Round("prerank", (*parts.cross(), parts.prerank(), related), by_relevance, plan.ranked),
-            Round("rank", (parts.rank(), parts.calibrate(), *blend), Best("score", ("rank",)), plan.ranked),
+            Round("prerank", (parts.prerank(), related), by_relevance, plan.ranked),
+            Round("rank", (*cross, parts.rank(), parts.calibrate(), *blend), Best("score", ("rank",)), plan.ranked),
         ),
     }
     return Cascade(
@@ -344,15 +348,24 @@ class _Parts:
         available, muted = Available(self.catalogue), Muted(self.catalogue)
         return (available, Excluded(), OwnItems(), Shown(), Seen(), muted, Rule())
 
-    def cross(self) -> tuple[Scorer, ...]:
-        """The columns of `models.encode.CROSS`, but for `prerank` and, as the merge brings it, `fused`."""
+    def cross(self, weighed: Mapping[str, float]) -> tuple[tuple[Scorer, ...], tuple[Scorer, ...]]:
+        """The columns of `models.encode.CROSS`, but for `prerank` and, as the merge brings it, `fused`.
+
+        First those that the cut before the ranker is `weighed` by, which every candidate needs; then those
+        that only the ranker reads.
+        """
         items = Gathered(self.catalogue.items)
-        return (
+        every: tuple[Scorer, ...] = (
             Tower(items),
             Interest(items),
             SimilarToRecent(self.bundle.neighbours, self.plan),
             Popularity(self.catalogue),
             FactorProduct(self.bundle.factors),
+        )
+        early = {name for name, weight in weighed.items() if weight}
+        return (
+            tuple(one for one in every if one.name in early),
+            tuple(one for one in every if one.name not in early),
         )
 
     def fresh(self, by: str, turn: int = 0) -> WithFresh | None:
