@@ -26,7 +26,7 @@ NAMES = (
     "cascade",
 )
 """Of `all`, too, in this order."""
-LONG = ("overload", "soak", "capacity")
+LONG = ("overload", "swap", "soak", "capacity")
 """Only when they are asked for."""
 
 
@@ -94,6 +94,10 @@ def _run(name: str, arguments: argparse.Namespace) -> None:
         from benchmarks.overload import overload
 
         report = overload(root, sizes[-1], command, 2 * arguments.seconds)
+    elif name == "swap":
+        from benchmarks.swap import swap
+
+        report = swap(root, sizes[-1], command, arguments.seconds)
     elif name == "soak":
         from benchmarks.soak import soak
 
@@ -134,6 +138,7 @@ _DEFAULT_SIZES = {
     "ranking": SIZES[1:2],
     "cascade": SIZES,
     "overload": SIZES[1:2],
+    "swap": SIZES[1:2],
     "soak": SIZES[1:2],
     "capacity": SIZES,
 }

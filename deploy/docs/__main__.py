@@ -138,6 +138,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "studies": studies,
     "benchmarks": benchmarks,
     "soak": saved.soak,
+    "swap": saved.swap,
     "capacity": saved.capacity,
     **{f"bench-{name}": partial(benchmark, name) for name in BENCHMARKS},
 }

@@ -28,6 +28,17 @@ def soak() -> None:
     fill(ROOT / "docs" / "performance.md", "soak", text)
 
 
+def swap() -> None:
+    """The newest `cascada bench swap` in docs/benchmarks.md.
+
+    Raises:
+        FileNotFoundError: there was none.
+    """
+    report, where = reopened(newest(BENCH, "swap"))
+    text = f"<sub>{where}</sub>\n\n{report.table(measured_now=False)}"
+    fill(ROOT / "docs" / "benchmarks.md", "swap", text)
+
+
 def capacity() -> None:
     """The newest `cascada bench capacity` in docs/capacity.md.
 
