@@ -14,6 +14,7 @@ from benchmarks.bundle import SCHEMA
 from benchmarks.report import Report, Row
 from models import artifacts
 from models.encode import History
+from models.export.folded_hcn import FoldedHcn
 from models.export.samples import sample_history, unit_rows
 from models.export.translate import Axes, Blueprint, translate
 from models.graph import Graph
@@ -25,8 +26,11 @@ GOAL_MS = 0.3
 """For 1,000 candidates of a user with 50 events."""
 CANDIDATES, EVENTS = 1000, 50
 REQUESTS, ROUNDS = 200, 5
+AS_TRAINED = "as configured, the network as trained"
+"""Beside the forms as they are exported."""
 FORMS = {
     "as configured": PreRankerConfig(),
+    AS_TRAINED: PreRankerConfig(),
     "one vector, one level": PreRankerConfig(interests=1, iterations=1, hierarchy="none", co_interest=False),
     "3 weighted levels, co-interest": PreRankerConfig(iterations=3, hierarchy="weighted"),
 }
@@ -42,7 +46,7 @@ def preranking(sizes: Sequence[int], command: str) -> Report:
     table: Any = artifacts.half(unit_rows(random, items, next(iter(FORMS.values())).dim))
     users = [_user(random, items) for _ in range(REQUESTS)]
     candidates = [random.integers(0, items, CANDIDATES).astype(np.int32) for _ in users]
-    stages = {name: PreRanker(_graph(config), table) for name, config in FORMS.items()}
+    stages = {name: PreRanker(_graph(config, name), table) for name, config in FORMS.items()}
     taken: dict[str, list[Millis]] = {name: [] for name in FORMS}
     for number in range(ROUNDS + 1):
         for name, stage in stages.items():
@@ -54,12 +58,14 @@ def preranking(sizes: Sequence[int], command: str) -> Report:
     return Report("preranking", command, rows, _notes(rows, items))
 
 
-def _graph(config: PreRankerConfig) -> Graph:
+def _graph(config: PreRankerConfig, form: str) -> Graph:
     torch.manual_seed(0)
     batch, steps = torch.export.Dim("batch", max=1 << 16), torch.export.Dim("steps", max=1 << 12)
     inputs = sample_history(np.random.default_rng(0), SCHEMA, config.dim, 3, 7)
     axes: Axes = {name: {0: batch, 1: steps} for name in inputs} | {"profile": {0: batch}}
-    plan = Blueprint("preranker", hcn(SCHEMA, config), inputs, axes, ("interests",))
+    network = hcn(SCHEMA, config).eval()
+    module = network if form == AS_TRAINED else FoldedHcn(network)
+    plan = Blueprint("preranker", module, inputs, axes, ("interests",))
     return Graph.open(translate(plan).onnx)
 
 

@@ -242,20 +242,22 @@ def single(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """
     if vectors.dtype != np.float16:
         return vectors.astype(np.float32, copy=False)
-    bits = vectors.view(np.int16).astype(np.int32)
+    halves = vectors.view(np.int16)
+    # Of what is not finite all exponent bits are set, which makes it the largest of its sign.
+    if halves.size and (halves.max() >= _INFINITE or halves.view(np.uint16).max() >= _INFINITE | 0x8000):
+        return vectors.astype(np.float32)
+    bits = halves.astype(np.int32)
     bits <<= 13
     bits &= _SINGLE_BITS
     singles = bits.view(np.float32)
     singles *= _SINGLE_SCALE
-    if singles.size and max(singles.max(), -singles.min()) >= _NO_HALF:
-        return vectors.astype(np.float32)
     return singles
 
 
 _SINGLE_BITS = np.int32(0x8FFFE000 - (1 << 32))
 _SINGLE_SCALE = np.float32(2.0**112)
-_NO_HALF = 65536.0
-"""The least power of two that is no half."""
+_INFINITE = 0x7C00
+"""The half that is infinite; above it are those that are no number."""
 
 
 def write_strings(folder: Path, stem: str, values: list[str]) -> None:

@@ -81,10 +81,16 @@ def open_session(source: Path | bytes, *, threads: int = 1) -> onnxruntime.Infer
     options.log_severity_level = 3
     model = source if isinstance(source, bytes) else str(source)
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER
+        )
     except Exception as error:  # the runtime's errors have no parent of their own
         name = "graph" if isinstance(source, bytes) else source
         raise BundleError(f"{name}: not a readable ONNX graph: {str(error).splitlines()[0]}") from error
+
+
+_SLOWER = ["SkipLayerNormFusion"]
+"""Rewritings of the runtime that cost time: a sum and a norm as one take more than twice as long as both."""
 
 
 def history_inputs(

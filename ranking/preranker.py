@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ class PreRanker:
 
     def score(self, interests: Floats, rows: Rows) -> Floats:
         """Best interest . item vector [N] of the items `rows` [N]."""
-        # Interests as rows: the largest of a few rows is one vectorised pass.
-        best: Floats = (interests @ gather(self.vectors, rows).T).max(axis=0)
+        # Rows of the table from the left: the product is half as long that way, and the largest of a few
+        # columns is a fraction of it, unlike the largest of each of many rows.
+        columns = (gather(self.vectors, rows) @ interests.T).T
+        best: Floats = reduce(np.maximum, columns)
         return best

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import artifacts
+from models.export.folded_hcn import FoldedHcn
 from models.export.ranker_graphs import EXPLAINED, ExplainGraph, serving_form
 from models.export.samples import sample_candidates, sample_history, sample_query, sample_tokens
 from models.export.translate import Axes, Blueprint, Exported, translate
@@ -75,7 +76,7 @@ def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) 
         ),
         Blueprint(
             Path(artifacts.PRERANKER).stem,
-            networks.preranker,
+            FoldedHcn(networks.preranker),
             sample_history(random, schema, prerank, USERS, steps),
             _many_users(),
             ("interests",),
