@@ -42,6 +42,10 @@ GRID: Mapping[str, Sequence[dict[str, Any]]] = {
     "AM2 dynamic": [
         {"market_price_weight": alpha, "market_price_network": "dynamic"} for alpha in (0.03, 0.1, 0.3)
     ],
+    "AM2 dynamic, selection": [
+        {"market_price_weight": alpha, "market_price_network": "dynamic", "selection": True}
+        for alpha in (0.1, 0.3, 1.0)
+    ],
     "BCM": [{"bid_weight": beta} for beta in (0.5, 1.0, 2.0, 4.0, 8.0)],
     "inverse win probability": [{"propensity_clip": clip} for clip in (5.0, 20.0, 100.0)],
 }

@@ -19,6 +19,7 @@ from models.data.columns import ABSENT
 from models.networks.market_price import MARKET_PRICE_NETWORKS
 from models.training.config import AuctionConfig
 from models.training.ranker_terms import Step
+from models.training.selection import Selection
 from models.training.shown import Shown
 
 Floats = NDArray[np.float32]
@@ -103,12 +104,13 @@ def inverse_propensities(shown: Shown, clip: float) -> Doubles:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What impressions teach, as tensors [S]: clicks and their weights, standardised prices, and where."""
+    """What impressions teach, as tensors [S]: clicks, their weights, standardised prices and bids, where."""
 
     clicked: Tensor
     weight: Tensor
     price: Tensor
     priced: Tensor
+    bid: Tensor
     placement: Tensor
     position: Tensor
 
@@ -120,6 +122,7 @@ class Lesson:
             torch.from_numpy(sample_weights(shown, config)),
             torch.from_numpy(scale.standardised(shown.market_price_micros)),
             torch.from_numpy(shown.market_price_micros != ABSENT),
+            torch.from_numpy(scale.standardised(shown.bid_micros)),
             torch.from_numpy(shown.requests.placement.astype(np.int64)),
             torch.from_numpy(shown.position.astype(np.int64)),
         )
@@ -151,25 +154,31 @@ class Exposure(nn.Module):
 
 
 class Clicks(nn.Module):
-    """Weighted BCE of what was clicked, given where it stood."""
+    """Weighted BCE of what was clicked, given where it stood and perhaps what its price says."""
 
     def __init__(self, exposure: Exposure) -> None:
         super().__init__()
         self.exposure = exposure
 
-    def forward(self, step: Step, lesson: Lesson) -> Tensor:
-        """Its mean."""
-        logits = step.ranked.logits[:, 0] + self.exposure(lesson.placement, lesson.position)
+    def forward(self, step: Step, lesson: Lesson, revealed: Tensor | float = 0.0) -> Tensor:
+        """Its mean; `revealed` [B] is what `MarketPrice` adds to the logits."""
+        logits = step.ranked.logits[:, 0] + self.exposure(lesson.placement, lesson.position) + revealed
         return F.binary_cross_entropy_with_logits(logits, lesson.clicked, lesson.weight)
 
 
 class MarketPrice(nn.Module):
-    """AM2: alpha x MAE of the standardised log market price; left behind in training."""
+    """AM2: alpha x MAE of the standardised log market price; left behind in training.
 
-    def __init__(self, inputs: int, placements: int, config: AuctionConfig) -> None:
+    With a `selection` alpha x its loss instead, and what a price reveals goes into the logit of its click.
+    """
+
+    def __init__(
+        self, inputs: int, placements: int, config: AuctionConfig, selection: Selection | None = None
+    ) -> None:
         super().__init__()
         network = MARKET_PRICE_NETWORKS[config.market_price_network]
         self.network = network(inputs, placements, config.market_price_width, config.market_price_rank)
+        self.selection = selection
         self._weight = config.market_price_weight
 
     def predict(self, step: Step, placement: Tensor) -> Tensor:
@@ -179,5 +188,33 @@ class MarketPrice(nn.Module):
 
     def forward(self, step: Step, lesson: Lesson) -> Tensor:
         """Its mean over the impressions that have a price."""
-        away = (self.predict(step, lesson.placement) - lesson.price).abs() * lesson.priced
-        return self._weight * away.sum() / lesson.priced.sum().clamp(min=1)
+        predicted, where = self.predict(step, lesson.placement), lesson.placement
+        if self.selection is None:
+            away = (predicted - lesson.price).abs()
+        else:
+            away = self.selection.price_loss(predicted, lesson.price, lesson.bid, where)
+        return self._weight * (away * lesson.priced).sum() / lesson.priced.sum().clamp(min=1)
+
+    def revealed(self, step: Step, lesson: Lesson) -> Tensor:
+        """What the price says of the click's logit [B]; the click does not teach the price."""
+        if self.selection is None:
+            return torch.zeros_like(lesson.price)
+        with torch.no_grad():
+            predicted = self.predict(step, lesson.placement)
+            surprise = self.selection.surprise(predicted, lesson.price, lesson.placement)
+        return -self.selection.revealed * surprise * lesson.priced
+
+    def level(self) -> float:
+        """What the served logit is raised by."""
+        return 0.0 if self.selection is None else float(self.selection.level())
+
+
+def floors(shown: Shown, scale: PriceScale, placements: int) -> Floats:
+    """The least market price of each placement [P], in the units of the scale; -inf where none is known."""
+    least = np.full(placements, -np.inf, np.float32)
+    known = shown.market_price_micros != ABSENT
+    prices = scale.standardised(shown.market_price_micros)[known]
+    where = shown.requests.placement[known]
+    for place in np.unique(where).tolist():
+        least[place] = prices[where == place].min()
+    return least

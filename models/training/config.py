@@ -211,6 +211,11 @@ class AuctionConfig(_Section):
     )
     market_price_width: int = Field(32, ge=1, description="width of that network")
     market_price_rank: int = Field(8, ge=1, description="rank of the weights that the placement makes")
+    selection: bool = Field(
+        False,
+        description="with market prices: learn them as seen only below the bid, and take out of clicks "
+        "what they reveal of why an impression was won",
+    )
     bid_weight: float = Field(
         0.0, ge=0, description="BCM: how much more a click on the highest bid of a placement weighs"
     )

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from models.encode import CROSS
 from models.networks.aw_moe import AwMoe
 from models.networks.item_tower import ItemTower
-from models.training.auction import Clicks, Exposure, Lesson, MarketPrice, PriceScale
+from models.training.auction import Clicks, Exposure, Lesson, MarketPrice, PriceScale, floors
 from models.training.batches import Schedule, fit, in_blocks, shuffled
 from models.training.config import AuctionConfig, RankerConfig
 from models.training.features import Features
 from models.training.networks import aw_moe, item_tower
 from models.training.ranker import RankerModel
 from models.training.ranker_terms import Contrast, Step, rank
+from models.training.selection import Selection
 from models.training.shown import Shown
 from models.training.timeline import Requests
 
@@ -148,11 +149,10 @@ class _Trainer:
         placements = len(features.schema.placements)
         self.clicks = Clicks(Exposure(placements, int(shown.position.max()) + 1))
         self.scale = PriceScale.of(shown.market_price_micros)
-        self.price = (
-            MarketPrice(self.ranker.experts.first.in_features, placements, auction)
-            if auction.market_price_weight
-            else None
-        )
+        self.price: MarketPrice | None = None
+        if auction.market_price_weight:
+            selection = Selection(floors(shown, self.scale, placements)) if auction.selection else None
+            self.price = MarketPrice(self.ranker.experts.first.in_features, placements, auction, selection)
         gated = config.contrast_weight and self.ranker.form.gate in ("attention", "sum")
         self.contrast = Contrast(self.ranker, config.contrast_weight, config.mask_share) if gated else None
         self.modules: list[nn.Module] = [self.items, self.ranker, self.clicks]
@@ -191,18 +191,26 @@ class _Trainer:
         for module, state in zip(self.modules, best[1], strict=True):
             module.load_state_dict(state)
             module.eval()
+        if self.price is not None:
+            with torch.no_grad():
+                self.ranker.linear.bias.add_(self.price.level())
         return ImpressionModel(
             self.features, self.items, self.ranker, self.clicks.exposure, self.price, self.scale, best[0]
         )
 
     def _loss(self, part: _Part) -> Tensor:
         step = self._step(part)
-        total: Tensor = self.clicks(step, part.lesson)
+        total = self._clicks(step, part)
         if self.price is not None:
             total = total + self.price(step, part.lesson)
         if self.contrast is not None:
             total = total + self.contrast(step)
         return total
+
+    def _clicks(self, step: Step, part: _Part) -> Tensor:
+        revealed = 0.0 if self.price is None else self.price.revealed(step, part.lesson)
+        found: Tensor = self.clicks(step, part.lesson, revealed)
+        return found
 
     def _validate(self, validation: _Part) -> float:
         """Mean weighted BCE; NaN of an empty part."""
@@ -212,7 +220,7 @@ class _Trainer:
         with torch.no_grad():
             for block in in_blocks(len(validation), BLOCK):
                 part = validation.at(torch.arange(block.start, block.stop))
-                total += float(self.clicks(self._step(part), part.lesson)) * len(part)
+                total += float(self._clicks(self._step(part), part)) * len(part)
         return total / len(validation) if len(validation) else float("nan")
 
     def _step(self, part: _Part) -> Step:
