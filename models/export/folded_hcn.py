@@ -45,7 +45,7 @@ class FoldedHcn(nn.Module):
         event = network.event
         self.item = _kept(event.item.weight.T * event.scale)
         self.kind = _kept(event.kind.weight + event.item.bias)
-        self.gap, self.age = (_kept(table.weight) for table in event.spans)
+        self.gap, self.age = (_kept(next(table.parameters())) for table in event.spans)
 
     def _fold_levels(self, terms: Sequence[InterestExtractor]) -> None:
         self.query = _kept(torch.stack([_query(term) for term in terms]))
@@ -103,7 +103,8 @@ class FoldedHcn(nn.Module):
         vector = pooled + (self._normed(centres + person) @ self.out + self.out_bias)
         length = torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=1e-12) * self.temperature
         # A number by itself is 1, which is the weight of an item's bias.
-        return (torch.cat([vector, length], dim=-1) / length).squeeze(1)
+        interests: Tensor = (torch.cat([vector, length], dim=-1) / length).squeeze(1)
+        return interests
 
     def _levels(self, x: Tensor, events: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Centres and means of item vectors [B, G, K, d] of x [B, T, d] and events [B, 1, T, d + 1] where
@@ -111,7 +112,8 @@ class FoldedHcn(nn.Module):
         read = self._read(x).unsqueeze(1)
         x = x.unsqueeze(1)
         levels = []
-        centres, queries = self.start, self.first
+        centres: Tensor = self.start
+        queries: Tensor = self.first
         for level in range(self.iterations):
             if level:
                 queries = (self._normed(centres) @ self.query).transpose(-1, -2)
