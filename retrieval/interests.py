@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,8 @@ class InterestModel:
 
         mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
         # Of somebody who muted all that he met only the neighbours can say more.
-        wanted = float(np.delete(mass, preferences.muted).any())
+        heard = np.delete(mass, preferences.muted) if len(preferences.muted) else mass
+        wanted = float(heard.any())
         lam = self._own_weight(len(rows))
         smoothing = self._plan.smoothing
         of_weights = lam if smoothing in ("both", "weights") else wanted
@@ -116,12 +117,14 @@ class InterestModel:
         )
         near = None if alone or (user_vector is None and len(rows) == 0) else self._nearest(own)
         events = of_weights * mass / max(mass.sum(), 1e-12)
-        mixture = (1.0 - of_weights) * self._neighbour_mixture(near) + events
-        mixture = (1.0 - self._plan.background) * mixture + self._plan.background * self._mean_mixture
+        mixture = events
+        if not alone:
+            mixture = (1.0 - of_weights) * self._neighbour_mixture(near) + events
+            mixture = (1.0 - self._plan.background) * mixture + self._plan.background * self._mean_mixture
         chosen, shares = preferences.choose(mixture, self._plan.interests)
         directions = self._smoothed(chosen, clusters, rows, decayed, near, of_directions)
         parts = np.append(of_weights, events[chosen] / np.maximum(mixture[chosen], 1e-12)).astype(np.float32)
-        return replace(self._assemble(own, chosen, shares, directions, slots), own_parts=parts)
+        return self._assemble(own, chosen, shares, directions, slots, parts)
 
     def _alone(self, own: Floats, events: int, slots: int) -> Interests:
         """The own vector as the only interest: without clusters to choose there is nothing to mix."""
@@ -207,7 +210,13 @@ class InterestModel:
         return unit(blend)
 
     def _assemble(
-        self, own: Floats, chosen: Rows, mixture: NDArray[np.float64], directions: Floats, slots: int
+        self,
+        own: Floats,
+        chosen: Rows,
+        mixture: NDArray[np.float64],
+        directions: Floats,
+        slots: int,
+        parts: Floats,
     ) -> Interests:
         """Queries as long as the own vector and with its bias weight, so that their scores compare."""
         share = self._plan.own_share if len(chosen) else 1.0
@@ -222,7 +231,7 @@ class InterestModel:
         weights[0] = share
         weights[1:] = (1.0 - share) * mixture / max(mixture.sum(), 1e-12)
         clusters = np.append(np.int32(OWN), chosen).astype(np.int32)
-        return Interests(clusters, weights, queries, largest_remainder(weights, slots))
+        return Interests(clusters, weights, queries, largest_remainder(weights, slots), parts)
 
 
 def _group_means(group: Rows, weights: Floats, vectors: Floats, groups: int) -> Floats:

@@ -37,14 +37,14 @@ class Preferences:
         at least 1 / `most` even where the mixture has none of it; the others keep their proportions and fill
         what is left. Without preferences: the largest shares of the mixture, as they are.
         """
-        pinned = self.pinned[~np.isin(self.pinned, self.muted)][:most]
+        pinned = self.pinned[~_among(self.pinned, self.muted)][:most]
         able = mixture.astype(np.float32)
         able[self.muted] = 0.0
         first = able.copy()
         first[pinned] = np.inf
-        order = np.lexsort((np.arange(len(first)), -first))[:most].astype(np.int32)
+        order = np.argsort(-first, kind="stable")[:most].astype(np.int32)
         chosen: Rows = order[first[order] > 0]
-        shares = _raised(mixture[chosen], np.isin(chosen, pinned), 1.0 / max(most, 1))
+        shares = _raised(mixture[chosen], _among(chosen, pinned), 1.0 / max(most, 1))
         by_share = descending(shares.astype(np.float32), chosen)
         return chosen[by_share], shares[by_share]
 
@@ -59,6 +59,11 @@ def majority(clusters: Rows) -> int:
         return -1
     found, first, count = np.unique(known, return_index=True, return_counts=True)
     return int(found[np.lexsort((first, -count))[0]])
+
+
+def _among(clusters: Rows, others: Rows) -> NDArray[np.bool_]:
+    """`np.isin`, which costs as much for nobody's preferences as for somebody's."""
+    return np.isin(clusters, others) if len(others) else np.zeros(len(clusters), bool)
 
 
 def _raised(shares: Shares, pinned: NDArray[np.bool_], floor: float) -> Shares:

@@ -149,8 +149,9 @@ class Metrics:
 
     def on_predictions(self, pctr: NDArray[np.float32]) -> None:
         """These click probabilities were returned."""
-        self.prediction_sum.inc(float(np.nansum(pctr)))
-        self.prediction_count.inc(int(np.count_nonzero(~np.isnan(pctr))))
+        known = pctr[~np.isnan(pctr)]
+        self.prediction_sum.inc(float(known.sum()))
+        self.prediction_count.inc(len(known))
 
     def on_auction(self, result: str, started: float) -> None:
         """An auction that began at a moment on `time.monotonic()` ended like this."""

@@ -244,7 +244,12 @@ def _related(parts: _Parts, kind: Kind, weights: Mapping[str, float], sources: t
         "rank": (
             retrieve,
             Round("prerank", (parts.prerank(), related), by_relevance, plan.ranked),
-            Round("rank", (*cross, parts.rank(), parts.calibrate(), *blend), Best("score", ("rank",)), plan.ranked),
+            Round(
+                "rank",
+                (*cross, parts.rank(), parts.calibrate(), *blend),
+                Best("score", ("rank",)),
+                plan.ranked,
+            ),
         ),
     }
     return Cascade(
