@@ -42,6 +42,8 @@ class RankerModel:
     best: float
     searched: Mapping[str, float] = field(default_factory=dict)
     """Where it could learn from searches, how well validation's are ranked; see `ranker_searches`."""
+    unread: RankerModel | None = None
+    """The ranker as it was before it learned from searches; None where it did not."""
 
     def item_vectors(self) -> Floats:
         """What the ranker reads of every item: [m, d]."""

@@ -24,6 +24,7 @@ from models.training.posterior import fit_posterior
 from models.training.preranker import PreRankerModel, interest_cosine
 from models.training.query_model import text_model
 from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
+from models.training.ranker_searches import learn_searches
 from models.training.sponsored import Levels, check_samples, train_on_impressions
 from models.training.tables import Tables, decayed_popularity
 from ranking.calibration import Calibration
@@ -33,6 +34,7 @@ from retrieval.index import IndexSettings
 from retrieval.metrics import auc, copc, ece, gauc, log_loss
 from retrieval.pairs import PairScorer
 from retrieval.snapshot import Snapshot
+from retrieval.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         candidates = Candidates.of(ground, encoders)
     plan = candidates.plan
     with ground.timed("ranker"):
-        ranker, levels = _ranked(ground, candidates)
+        ranker, levels = _ranked(ground, candidates, encoders, text)
     with ground.timed("distillation"):
         preranker, judged = _taught(ground, candidates, encoders.preranker, ranker)
         survived, _ = agreement(ground.features, ranker, judged, plan.ranked)
@@ -96,6 +98,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
             "recall_at_quotas": candidates.union_recall,
             **_judge_funnel(judged.pools, plan),
             "final_ndcg@10": funnel_ndcg(told.logits, judged.pools),
+            **ranker.searched,
             **_judge_ranker(levels.logits, levels.pools, calibrator),
             "calibration_log_loss": {kind: one.log_loss for kind, one in tried.items()},
             "calibration_ece": {kind: one.ece for kind, one in tried.items()},
@@ -133,7 +136,9 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     )
 
 
-def _ranked(ground: Ground, candidates: Candidates) -> tuple[RankerModel, Levels | None]:
+def _ranked(
+    ground: Ground, candidates: Candidates, encoders: Encoders, text: TextEncoder | None
+) -> tuple[RankerModel, Levels | None]:
     """The ranker, and what its calibrator is fitted on where that is not validation's candidates."""
     config, features = ground.config, ground.features
     if config.ranker.samples == "impressions":
@@ -151,8 +156,9 @@ def _ranked(ground: Ground, candidates: Candidates) -> tuple[RankerModel, Levels
         candidates.held_out,
     )
     ranked, query_size = candidates.plan.ranked, config.tower.dim + 1
-    ranker = train_ranker(features, data.within(ranked), ranked, config.ranker, config.seed, query_size)
-    return ranker, None
+    data = data.within(ranked)
+    ranker = train_ranker(features, data, ranked, config.ranker, config.seed, query_size)
+    return learn_searches(ground, candidates, encoders, text, ranker, data), None
 
 
 def _taught(

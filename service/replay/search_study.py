@@ -4,6 +4,9 @@ The last share of the data set's queries is the test, the share before it valida
 ranker are trained on events before validation, the query tower on queries before validation to choose the
 weights, then once more on all before the test. A request is one user's query with all that he took; his
 history is what he did before, without those items, and what else is in it is left out of every list.
+
+The ranker's phase on searches is judged apart: the run's ranker as it was before stands beside it, with
+weights of its own.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ VALIDATION, TEST = 0.15, 0.15
 LIST = 100
 WIDE = 200
 """The longest list that a request may ask for: all of it is there to learn from."""
-STEPS = ("lexical", "dense", "fused", "fused and personalised")
+STEPS = ("lexical", "dense", "fused", "fused and personalised", "and the ranker reads the query")
 KS = (1.0, 5.0, 20.0, 60.0)
 SHARES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Weights of the dense list beside 1 of the lexical one that are tried."""
@@ -101,8 +104,9 @@ def study(
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="cascada-study-") as folder:
             own = config.model_copy(update={"seed": seed})
-            bundle = trained(before(dataset, first), own, Path(folder))
-            trials.append({"seed": seed, **judged(dataset, bundle, own.query, first, second, seed)})
+            bundles, validated = trained(before(dataset, first), own, Path(folder))
+            found = judged(dataset, bundles, own.query, first, second, seed)
+            trials.append({"seed": seed, "validated": validated, **found})
     return {
         "dataset": dataset.name,
         "config": config.model_dump(mode="json", exclude_defaults=True),
@@ -110,12 +114,18 @@ def study(
     }
 
 
-def trained(past: Dataset, config: TrainConfig, folder: Path) -> Bundle:
-    """The bundle of a run on `past`."""
-    write_run(folder / "run", train(past, config))
-    return Bundle.open(
-        write_bundle(read_run(folder / "run"), folder / "bundles", datetime.now(UTC)), verify=False
-    )
+def trained(past: Dataset, config: TrainConfig, folder: Path) -> tuple[list[Bundle], Mapping[str, float]]:
+    """The bundles of a run on `past`: with the ranker that reads no queries, and if one that does was kept
+    with that; and what validation said of the two."""
+    found = train(past, config)
+    rankers = [found.ranker] if found.ranker.unread is None else [found.ranker.unread, found.ranker]
+    bundles = []
+    for number, ranker in enumerate(rankers):
+        own = folder / str(number)
+        write_run(own / "run", replace(found, ranker=ranker))
+        path = write_bundle(read_run(own / "run"), own / "bundles", datetime.now(UTC))
+        bundles.append(Bundle.open(path, verify=False))
+    return bundles, found.ranker.searched
 
 
 def before(dataset: Dataset, time_ms: int) -> Dataset:
@@ -132,22 +142,32 @@ def before(dataset: Dataset, time_ms: int) -> Dataset:
 
 
 def judged(
-    dataset: Dataset, bundle: Bundle, config: QueryConfig, first: int, second: int, seed: int
+    dataset: Dataset, bundles: Sequence[Bundle], config: QueryConfig, first: int, second: int, seed: int
 ) -> dict[str, Any]:
-    """Weights from the queries of [first, second), figures from those from `second` on."""
+    """Weights from the queries of [first, second), figures from those from `second` on.
+
+    All steps but the last are those of the first of the `bundles`; the second, if there is one, is the same
+    but for its ranker.
+    """
     asked = dataset.queries
     assert asked is not None
     validation = asks(dataset, asked.at((asked.time_ms >= first) & (asked.time_ms < second)))
     test = asks(dataset, asked.at(asked.time_ms >= second))
-    bundle = with_queries(bundle, dataset, asked.at(asked.time_ms < first), config, seed)
-    plan = replace(bundle.plan, search={"relevance": 1.0})
-    found = replay(bundle, plan, validation, "validation")
+    early = query_tower(bundles[0], dataset, asked.at(asked.time_ms < first), config, seed)
+    plan = replace(bundles[0].plan, search={"relevance": 1.0})
+    found = replay(replace(bundles[0], query_tower=early), plan, validation, "validation")
     plan = replace(plan, **chosen_fusion(found, validation))
-    found = replay(bundle, plan, validation, "validation, fused")
-    plan = replace(plan, search=chosen_weights(found, validation))
     seen = asked.at(asked.time_ms < second)
-    bundle = with_queries(bundle, dataset, seen, config, seed)
-    answers = replay(bundle, plan, test, "test")
+    late = query_tower(bundles[0], dataset, seen, config, seed)
+    plans, answered = [], []
+    for bundle in bundles:
+        found = replay(replace(bundle, query_tower=early), plan, validation, "validation, fused")
+        plans.append(replace(plan, search=chosen_weights(found, validation)))
+        answered.append(replay(replace(bundle, query_tower=late), plans[-1], test, "test"))
+    answers, plan = answered[0], plans[0]
+    lists = lists_of(answers, plan)
+    for step, others in zip(STEPS[4:], answered[1:], strict=False):
+        lists[step] = padded([each.answer for each in others])
     known = {" ".join(query_words(text)) for text in seen.text}
     met = np.array([" ".join(query_words(ask.text)) in known for ask in test])
     return {
@@ -155,24 +175,25 @@ def judged(
         "requests": len(test),
         "users": len({ask.user_id for ask in test}),
         "met before": int(met.sum()),
-        "plan": {"fusion": plan.fusion, "fusion_k": plan.fusion_k, "search": plan.search},
-        "degraded": sum(bool(each.degraded) for each in answers),
-        "all": compared(lists_of(answers, plan), test),
+        "plan": {"fusion": plan.fusion, "fusion_k": plan.fusion_k},
+        "search": [each.search for each in plans],
+        "degraded": sum(bool(each.degraded) for some in answered for each in some),
+        "all": compared(lists, test),
         **{
-            name: compared(lists_of([a for a, own in zip(answers, part, strict=True) if own], plan), chosen)
+            name: compared({step: rows[part] for step, rows in lists.items()}, chosen)
             for name, part in (("queries met before", met), ("new queries", ~met))
             if len(chosen := [ask for ask, own in zip(test, part, strict=True) if own]) > 1
         },
     }
 
 
-def with_queries(
+def query_tower(
     bundle: Bundle, dataset: Dataset, queries: Queries, config: QueryConfig, seed: int
-) -> Bundle:
-    """The bundle with a query tower of these queries, exported as any."""
+) -> QueryTower:
+    """A query tower of these queries for the bundle's items, exported as any."""
     encoder = None if bundle.query_tower is None else bundle.query_tower.encoder
     model = train_query(dataset, queries, np.asarray(bundle.item_vectors), config, seed, encoder)
-    return replace(bundle, query_tower=QueryTower(Graph.open(export_query(model).onnx), model.reader))
+    return QueryTower(Graph.open(export_query(model).onnx), model.reader)
 
 
 def asks(dataset: Dataset, queries: Queries) -> list[Ask]:
@@ -315,7 +336,8 @@ def compared(lists: Mapping[str, Rows], requests: Sequence[Ask]) -> dict[str, An
     relevant = padded([ask.relevant for ask in requests])
     metrics = {name: ranking_metrics(rows, relevant) for name, rows in lists.items()}
     answer: dict[str, Any] = {"requests": len(requests)}
-    for before_it, name in zip((None, *STEPS), STEPS, strict=False):
+    steps = [name for name in STEPS if name in lists]
+    for before_it, name in zip((None, *steps), steps, strict=False):
         _, error = mean_and_error(metrics[name]["NDCG@10"])
         line: dict[str, Any] = {column: float(metrics[name][column].mean()) for column in COLUMNS}
         line["error"] = error
@@ -341,12 +363,21 @@ def tell(found: Found) -> str:
                 parts.append(f"{name.capitalize()} ({trial[name]['requests']}):\n\n{_lines(trial[name])}")
         plan = ", ".join(f"{key} = {value}" for key, value in trial["plan"].items())
         parts.append(f"Chosen: {plan}")
+        for step, weights in zip(STEPS[3:], trial["search"], strict=False):
+            parts.append(f"Chosen, {step}: search = {weights}")
+        if validated := trial["validated"]:
+            kept = "reads queries" if len(trial["search"]) > 1 else "reads no queries"
+            parts.append(
+                f"The ranker's phase on searches: NDCG@10 {validated['search_ndcg@10']:.4f} of "
+                f"{validated['searches']:.0f} searches of the run's own validation, "
+                f"{validated['search_ndcg@10_unread']:.4f} before it; kept is the ranker that {kept}."
+            )
     return "\n\n".join(parts)
 
 
 def _lines(part: Found) -> str:
     rows = []
-    for name in STEPS:
+    for name in (step for step in STEPS if step in part):
         line = part[name]
         step = f"{line['better by']:+.4f}, p = {line['p']:.2g}" if "p" in line else ""
         first = f"{line['NDCG@10']:.4f} ({line['error']:.4f})"
