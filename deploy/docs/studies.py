@@ -62,7 +62,7 @@ STUDIES = (
     Study("ml-latest-small", "sources", "ml-latest-small-sources", ()),
     Study("amazon-beauty", "sources", "amazon-beauty-sources", ()),
     Study("amazon-grocery", "sources", "amazon-grocery-sources", ()),
-    Study("ml-latest-small", "hcn", "ml-latest-small-hcn", ()),
+    Study("ml-latest-small", "hcn", "ml-latest-small-hcn", ("--seeds", "0,1")),
     Study("ml-latest-small", "aw-moe", "ml-latest-small-rankers", THREE),
     Study("simulated", "off-policy", "", (*THREE, "--bandit", f"{SETS}/obp-0.4.1-py3-none-any.whl")),
     Study("auctions", "aie", "auctions", THREE),
