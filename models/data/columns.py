@@ -45,6 +45,12 @@ class Impressions:
     market_price_micros: NDArray[np.int64]
     placement: NDArray[np.int16] | None = None
     """[I] index into the data set's `placements`; None = the log does not say where things were shown."""
+    pctr: NDArray[np.float64] | None = None
+    """[I] the click probability that the answer gave, NaN = none; None = the log has no such column."""
+    bundle_versions: list[str] = field(default_factory=list)
+    """What answered; "" = not known."""
+    bundle: NDArray[np.int16] | None = None
+    """[I] index into `bundle_versions`; None = the log does not say."""
 
     def __len__(self) -> int:
         return len(self.item)
@@ -223,7 +229,8 @@ def _unfed(table: Dataset | Impressions | Queries | Relations) -> set[str]:
         unfed |= {"order"} if table.order == "time" else set()
         unfed |= {name for name in ("item_currency", "item_advertiser") if not getattr(table, name)}
     if isinstance(table, Impressions):
-        unfed |= {"placement"} if table.placement is None else set()
+        unfed |= {name for name in ("placement", "pctr", "bundle") if getattr(table, name) is None}
+        unfed |= set() if table.bundle_versions else {"bundle_versions"}
     return unfed
 
 

@@ -6,7 +6,7 @@
 | `events` | `user_id`, `item_id`, `event`, `timestamp` (ms); perhaps `value`, `placement`, `session_id`, `part` |
 | `items` | `item_id`; perhaps `available`, `created_at` (ms), `bid_micros`, `currency`, `advertiser_id`; one column per attribute, `title` among them |
 | `users` | `user_id`; one column per attribute |
-| `impressions` | `request_id`, `user_id`, `item_id`, `position`, `timestamp` (ms), `clicked`; perhaps `propensity`, `bid_micros`, `market_price_micros`, `placement` |
+| `impressions` | `request_id`, `user_id`, `item_id`, `position`, `timestamp` (ms), `clicked`; perhaps `propensity`, `bid_micros`, `market_price_micros`, `placement`, `pctr` and `bundle_version` of the answer (`cascada impressions` makes it of a service's logs) |
 | `relations` | `item_id`, `related_id`, `relation` (`similar` or `complementary`): known from elsewhere, to judge lists by; never trained on |
 | `queries` | perhaps `user_id`; `query` (text), `item_id` taken from the results, `timestamp` (ms); `cascada queries` makes it of a service's logs |
 
@@ -206,7 +206,11 @@ def _events_table(dataset: Dataset, users: Any, items: Any) -> Any:
 
 
 def _impressions_table(shown: Impressions, users: Any, items: Any, placements: tuple[str, ...]) -> Any:
-    where = {} if shown.placement is None else {"placement": _named(shown.placement, placements)}
+    more = {} if shown.placement is None else {"placement": _named(shown.placement, placements)}
+    if shown.pctr is not None:
+        more["pctr"] = _nullable(shown.pctr, np.isnan(shown.pctr))
+    if shown.bundle is not None:
+        more["bundle_version"] = _named(shown.bundle, shown.bundle_versions)
     return pa.table(
         {
             "request_id": _named(shown.request, shown.request_ids),
@@ -218,7 +222,7 @@ def _impressions_table(shown: Impressions, users: Any, items: Any, placements: t
             "propensity": _nullable(shown.propensity, np.isnan(shown.propensity)),
             "bid_micros": _nullable(shown.bid_micros, shown.bid_micros == ABSENT),
             "market_price_micros": _nullable(shown.market_price_micros, shown.market_price_micros == ABSENT),
-            **where,
+            **more,
         }
     )
 

@@ -16,7 +16,7 @@ ITEM_COLUMNS = ("item_id", "available", "created_at", "bid_micros", "currency", 
 USER_COLUMNS = ("user_id",)
 IMPRESSION_COLUMNS = (
     "request_id", "user_id", "item_id", "position", "timestamp", "clicked",
-    "propensity", "bid_micros", "market_price_micros", "placement",
+    "propensity", "bid_micros", "market_price_micros", "placement", "pctr", "bundle_version",
 )  # fmt: skip
 QUERY_COLUMNS = ("user_id", "query", "item_id", "timestamp")
 RELATION_COLUMNS = ("item_id", "related_id", "relation")

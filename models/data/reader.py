@@ -176,6 +176,10 @@ def _read_impressions(table: MappedTable, placements: Names) -> tuple[Names, dic
     }
     if table.has("placement"):
         placements, columns["placement"] = table.names("placement", placements)
+    if table.has("pctr"):
+        columns["pctr"] = table.shares("pctr")
+    if table.has("bundle_version"):
+        columns["bundle_versions"], columns["bundle"] = table.names("bundle_version", ("",))
     return placements, _in_order(columns, table)
 
 
@@ -209,7 +213,11 @@ def _in_order(columns: Mapping[str, Any], table: MappedTable) -> dict[str, Any]:
     good = np.flatnonzero(table.finish())
     order = good[time_order(columns["time_ms"][good])]
     return {
-        name: values[order] if isinstance(values, np.ndarray) else values.take(pa.array(order))
+        name: values
+        if isinstance(values, tuple)
+        else values[order]
+        if isinstance(values, np.ndarray)
+        else values.take(pa.array(order))
         for name, values in columns.items()
     }
 
@@ -250,6 +258,9 @@ def _impressions(columns: Mapping[str, Any], users: Entities, items: Entities) -
         bid_micros=columns["bid_micros"],
         market_price_micros=columns["market_price_micros"],
         placement=columns.get("placement"),
+        pctr=columns.get("pctr"),
+        bundle_versions=list(columns.get("bundle_versions", ())),
+        bundle=columns.get("bundle"),
     )
 
 
