@@ -39,7 +39,9 @@ def starvation(
     available = int(np.count_nonzero(listed))
     counts = {name: int(np.count_nonzero(listed & mask)) for name, mask in masks.items()}
     passes = {name: count for name, count in counts.items() if count < available}
-    lawful = np.flatnonzero(np.logical_and.reduce([listed, *masks.values()])).astype(np.int32)
+    for mask in masks.values():
+        listed &= mask
+    lawful = np.flatnonzero(listed).astype(np.int32)
     left = len(lawful)
     rooms = {
         f"caps[{i}]": int(within(replace(query, caps=(cap,)), catalogue, lawful, slack=1).sum())
@@ -65,10 +67,10 @@ def rule_masks(request: Request, query: Query, catalogue: Catalogue) -> Iterator
     """A mask over all item rows [M] per rule, and per part of a filter whose parts all have to hold."""
     yield from _filter(request.filter, "filter", catalogue)
     yield from _filter(request.placement_filter, f"placements.{request.placement}.filter", catalogue)
-    for name, rows in {"exclude_items": query.exclude, "exclude_own": query.own}.items():
-        yield name, _without(rows, catalogue)
-    if not query.include_seen:
-        yield "seen", _without(query.user.rows, catalogue)
+    seen = query.user.rows[:0] if query.include_seen else query.user.rows
+    for name, rows in {"exclude_items": query.exclude, "exclude_own": query.own, "seen": seen}.items():
+        if len(rows):
+            yield name, _without(rows, catalogue)
     if query.hides_muted:
         clusters = catalogue.clusters_of(np.arange(len(catalogue), dtype=np.int32))
         yield "muted", ~np.isin(clusters, query.preferences.muted)
