@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+ONLY_PRERANK: Mapping[str, float] = {"prerank": 1.0}
+"""The cut by the pre-ranker's score and nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -32,7 +35,7 @@ class Plan:
             "fresh": 0.02,
         }
     )
-    cut: Mapping[str, float] = field(default_factory=lambda: {"prerank": 1.0})
+    cut: Mapping[str, float] = field(default_factory=lambda: dict(ONLY_PRERANK))
     """Weights of `models.encode.CROSS` by which the pre-ranking round cuts recommendations to `ranked`."""
     interests: int = 8
     own_share: float = 0.5

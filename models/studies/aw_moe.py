@@ -20,6 +20,7 @@ from models.export.ranker_graphs import serving_form
 from models.export.samples import sample_candidates, sample_history, sample_query
 from models.export.translate import Blueprint, translate
 from models.graph import Graph
+from models.networks.item_tower import ItemTower
 from models.studies.towers import Fit
 from models.training.calibrate import labelled
 from models.training.candidates import UNIFORM, Funnels, choose_width, sized
@@ -71,6 +72,7 @@ class World:
     """What one seed's rankers have in common: the stages before them, and what these let through."""
 
     features: Features
+    start: ItemTower
     data: RankerData
     width: int
     query: int
@@ -142,6 +144,7 @@ def prepare(dataset: Dataset, config: TrainConfig, seed: int) -> World:
     data = RankerData(own, pools, uniform, uniform_cross, older, validation, held_out)
     return World(
         features,
+        towers.items,
         data.within(width),
         width,
         config.tower.dim + 1,
@@ -216,7 +219,7 @@ def exported(world: World, model: RankerModel) -> dict[str, Ranker]:
 
 def train(world: World, config: RankerConfig, seed: int) -> RankerModel:
     """One ranker on the world's candidates."""
-    return train_ranker(world.features, world.data, world.width, config, seed, world.query)
+    return train_ranker(world.features, world.data, world.width, config, seed, world.query, start=world.start)
 
 
 def judge(world: World, logits_of: Callable[[Asked], list[Floats]]) -> dict[str, dict[str, Any]]:

@@ -185,7 +185,10 @@ def trained(world: World, config: PreRankerConfig) -> tuple[PreRankerModel, Rank
         held_out.pools,
     )
     dim = world.config.tower.dim + 1
-    return preranker, train_ranker(features, data.within(WIDTH), WIDTH, world.config.ranker, seed, dim)
+    ranker = train_ranker(
+        features, data.within(WIDTH), WIDTH, world.config.ranker, seed, dim, start=world.towers.items
+    )
+    return preranker, ranker
 
 
 def judged(features: Features, preranker: PreRankerModel, ranker: RankerModel, asked: Asked) -> Figures:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from models.encode import CROSS
+from models.plan import ONLY_PRERANK
 from models.training.funnel import Pool, ordered
 from models.training.listwise import fit_listwise
 from models.training.timeline import Requests
@@ -23,7 +24,7 @@ def learn_cut(
     Candidates are the pre-ranker's score alone, and a listwise linear fit of all scores to the targets that
     retrieval found.
     """
-    alone, blend = {"prerank": 1.0}, fitted(pools)
+    alone, blend = dict(ONLY_PRERANK), fitted(pools)
     if not blend:
         return alone
     kept = {

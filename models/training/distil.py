@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.encode import CROSS
 from models.networks.hcn import overlap
+from models.plan import ONLY_PRERANK
 from models.training.batches import Schedule, fit, shuffled
 from models.training.config import PreRankerConfig
 from models.training.features import Features
@@ -27,8 +28,6 @@ from models.training.timeline import Requests
 Floats = NDArray[np.float32]
 State = dict[str, Tensor]
 
-ALONE: Mapping[str, float] = {"prerank": 1.0}
-"""The cut by the pre-ranker's score and nothing else."""
 TOP = 20
 """Of the ranker's list over all candidates, how many the cut should keep."""
 BATCH = 32
@@ -84,7 +83,7 @@ def agreement(
 
 
 def reordered(
-    features: Features, preranker: PreRankerModel, asked: Asked, cut: Mapping[str, float] = ALONE
+    features: Features, preranker: PreRankerModel, asked: Asked, cut: Mapping[str, float] = ONLY_PRERANK
 ) -> Asked:
     """The same candidates with this pre-ranker's scores, cut anew: retrieval does not depend on it."""
     items = preranker.item_vectors()
@@ -121,7 +120,7 @@ def distil(
     width: int,
     config: PreRankerConfig,
     seed: int,
-    cut: Mapping[str, float] = ALONE,
+    cut: Mapping[str, float] = ONLY_PRERANK,
 ) -> PreRankerModel:
     """Teach a copy of the pre-ranker the ranker's scores; the given one where that did not help.
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from models.encode import CROSS
 from models.networks.aw_moe import AwMoe
 from models.networks.item_tower import ItemTower
+from models.plan import ONLY_PRERANK
 from models.training.batches import Batch, Schedule, fit, in_blocks, shuffled
 from models.training.config import RankerConfig
 from models.training.features import Features
-from models.training.funnel import Pool
+from models.training.funnel import Pool, cut_weights
 from models.training.listwise import fit_listwise
 from models.training.networks import aw_moe, item_tower
 from models.training.ranker_terms import Contrast, Fit, KindHeads, Step, rank
@@ -109,23 +110,34 @@ class RankerData:
 
 
 def train_ranker(
-    features: Features, data: RankerData, width: int, config: RankerConfig, seed: int, query: int = 1
+    features: Features,
+    data: RankerData,
+    width: int,
+    config: RankerConfig,
+    seed: int,
+    query: int = 1,
+    *,
+    start: ItemTower | None = None,
+    cut: Mapping[str, float] = ONLY_PRERANK,
 ) -> RankerModel:
     """Train in phases; keep the state that ranks `validation` best among `width` candidates.
 
     The earlier stages know the older requests by heart, so their scores there are too good to be believed.
     A warm-up, if configured, learns from older requests with the cross features hidden (at their mean). A
     listwise linear fit then finds how much to trust each score and the experts. The last phase learns from
-    requests that the earlier stages never saw, with the scores that serving will see. It starts from that fit
-    or from the pre-ranker's score alone, whichever ranks better, and the start competes with each epoch: on
-    little data the ranker is not worse than the stage before it (our choice). `query` is the number of
-    components of a search's query.
+    requests that the earlier stages never saw, with the scores that serving will see. It starts from that
+    fit, from the weights of the `cut` or from the pre-ranker's score alone, whichever ranks best, and the
+    start competes with each epoch: on little data the ranker is not worse than the stage before it (our
+    choice). Its items start from those of the tower `start`. `query` is the number of components of a
+    search's query.
     """
     torch.manual_seed(seed)
     trainer = _Trainer(features, data, config, query, seed)
+    if start is not None:
+        trainer.items.start_from(start)
     if config.warmup_epochs and config.warmup_requests and len(data.older):
         trainer.warm_up()
-    return trainer.train(width, trainer.starts(width))
+    return trainer.train(width, trainer.starts(width, cut))
 
 
 class _Trainer:
@@ -168,9 +180,9 @@ class _Trainer:
             loss,
         )
 
-    def starts(self, width: int) -> list[tuple[Tensor, float]]:
-        """Linear paths and blends by listwise fits over the funnel's candidates: of everything that is known,
-        and of the pre-ranker's score alone."""
+    def starts(self, width: int, cut: Mapping[str, float]) -> list[tuple[Tensor, float]]:
+        """Linear paths and blends: by listwise fits over the funnel's candidates of everything that is known,
+        and of the pre-ranker's score alone; and the cut's."""
         with torch.no_grad():
             self.ranker.start_from(torch.zeros(len(CROSS)), 1.0)
         some = np.linspace(0, len(self.data.requests) - 1, min(len(self.data.requests), STACK)).astype(
@@ -189,7 +201,8 @@ class _Trainer:
         weights = fit_listwise(columns, places)
         before, alone = CROSS.index("prerank"), torch.zeros(len(CROSS))
         alone[before] = float(fit_listwise([each[:, [before]] for each in columns], places)[0])
-        return [(torch.from_numpy(weights[:-1]), float(weights[-1])), (alone, 0.0)]
+        own = torch.from_numpy(cut_weights(cut)) * self.ranker.cross_scale
+        return [(torch.from_numpy(weights[:-1]), float(weights[-1])), (alone, 0.0), (own, 0.0)]
 
     def train(self, width: int, starts: list[tuple[Tensor, float]]) -> RankerModel:
         """Learn from the funnel's own candidates and scores, from the best of `starts`."""

@@ -157,7 +157,16 @@ def _ranked(
     )
     ranked, query_size = candidates.plan.ranked, config.tower.dim + 1
     data = data.within(ranked)
-    ranker = train_ranker(features, data, ranked, config.ranker, config.seed, query_size)
+    ranker = train_ranker(
+        features,
+        data,
+        ranked,
+        config.ranker,
+        config.seed,
+        query_size,
+        start=encoders.towers.items,
+        cut=candidates.plan.cut,
+    )
     return learn_searches(ground, candidates, encoders, text, ranker, data), None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
-from models.plan import Plan
+from models.plan import ONLY_PRERANK, Plan
 from ranking.preranker import PreRanker
 from ranking.ranker import Ranker
 from retrieval.user_tower import UserTower
@@ -64,7 +64,6 @@ from service.catalogue import Catalogue
 from service.errors import OperatorError
 from service.tables import Gathered
 
-ONLY_PRERANK: Mapping[str, float] = {"prerank": 1.0}
 SIMILAR_PERSONAL = 0.1
 """Weight of the user's own order in a list of related items; a perfect relation counts 1."""
 ADS = 200
