@@ -17,6 +17,7 @@ from deploy.demo.processes import cascada
 from deploy.demo.steps import plan
 from deploy.docs import saved
 from deploy.docs.blocks import fenced, fill
+from deploy.docs.cascades import cascades
 from deploy.docs.origin import origin
 from deploy.docs.studies import studies
 from deploy.readme import marked_command
@@ -136,6 +137,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "test": test,
     "quality": quality,
     "studies": studies,
+    "cascades": cascades,
     "benchmarks": benchmarks,
     "soak": saved.soak,
     "swap": saved.swap,
