@@ -6,15 +6,19 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from pydantic import TypeAdapter
 
+from models import artifacts
 from models.artifacts import BundleError, write_bytes, write_json
 from models.data.dataset import load_dataset
 from models.data.problems import DataError
+from models.export.quantise import quantised
+from models.graph import Graph
 from models.plan import Plan
 from models.studies import towers
 from models.training.config import ConfigError, SplitConfig, load_config
@@ -28,12 +32,19 @@ from service.cascade.query import Kind
 from service.engine import Engine
 from service.errors import OperatorError
 from service.replay.beyond import Yardstick
+from service.replay.calibration_check import judged
+from service.replay.calibration_check import tell as tell_check
 from service.replay.calibration_tables import draw_calibration
 from service.replay.judge import DEFAULT_BASELINES, judge
 from service.replay.knob import draw_knob, knob, tell_knob
 from service.replay.replay import replay
 from service.replay.studies import STUDIES
 from service.replay.table import tables
+
+OF_BUNDLES = ("after_last", "against", "calibration", "knob", "picture", "requests")
+"""Options that go with a bundle alone."""
+EIGHT_BITS = "ranker=int8"
+"""A change that is none of the plan: the ranker's constant weights in 8 bits."""
 
 
 def main(argv: list[str]) -> int:
@@ -42,6 +53,12 @@ def main(argv: list[str]) -> int:
     try:
         if arguments.study:
             return study(arguments)
+        if arguments.calibration:
+            found = judged(arguments.dataset, arguments.bundle, arguments.threads)
+            print(tell_check(found))
+            if arguments.json:
+                write_json(arguments.json, found)
+            return 0
         found = evaluate(
             arguments.dataset,
             arguments.bundle,
@@ -76,9 +93,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.picture and arguments.picture.suffix not in (".png", ".svg"):
         parser.error(f"--picture {arguments.picture}: draws .png and .svg")
-    for option in (
-        ("config",) if arguments.bundle else ("after_last", "against", "knob", "picture", "requests")
-    ):
+    for option in ("config",) if arguments.bundle else OF_BUNDLES:
         if getattr(arguments, option) and (option, arguments.study) != ("picture", "calibration"):
             kind = "study" if arguments.bundle else "bundle"
             parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
@@ -128,10 +143,14 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="bundle: replay under this change of the plan, too, such as own_share=1, and compare the lists",
+        help="bundle: replay under this change of the plan, too, such as own_share=1, and compare the lists; "
+        f"{EIGHT_BITS} is the ranker with 8-bit weights",
     )
     parser.add_argument(
         "--knob", action="store_true", help="bundle: replay along the diversity knob, too, by both methods"
+    )
+    parser.add_argument(
+        "--calibration", action="store_true", help="bundle: judge its click probabilities alone"
     )
     parser.add_argument(
         "--picture",
@@ -193,7 +212,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """All figures of a bundle on the data set that it was trained on.
 
-    `against` names changes of the plan, KEY=VALUE, whose final lists are compared with the bundle's own;
+    `against` names changes (see `altered`), whose final lists are compared with the bundle's own;
     `turn` replays it along the diversity knob, too; of more than `most` requests so many are asked.
 
     Raises:
@@ -219,7 +238,7 @@ def evaluate(
         if most < 2:
             raise ValueError(f"--requests {most}: at least 2 are needed")
         requests = requests.at(np.linspace(0, len(requests) - 1, most).astype(np.int64))
-    changes = {change: changed(bundle.plan, change) for change in against}
+    changes = {change: altered(bundle, change, threads) for change in against}
     if bundle.plan.depth != "rank":
         raise ValueError(f'{bundle.folder}: its plan has depth {bundle.plan.depth!r}; only "rank" is judged')
     engine = Engine.build(bundle, NullObserver())
@@ -230,9 +249,9 @@ def evaluate(
     turned = {"knob": knob(bundle, dataset, timeline, requests, yardstick)} if turn else {}
     others = {
         f"final list, {change}": replay(
-            Engine.build(bundle, NullObserver(), plan=plan), dataset, timeline, requests
+            Engine.build(other, NullObserver(), plan=plan), dataset, timeline, requests
         )
-        for change, plan in changes.items()
+        for change, (other, plan) in changes.items()
     }
     return {
         "bundle": bundle.version,
@@ -245,6 +264,18 @@ def evaluate(
         **judge(replayed, requests, dataset, timeline, split, names, baselines, others, yardstick),
         **turned,
     }
+
+
+def altered(bundle: Bundle, change: str, threads: int) -> tuple[Bundle, Plan]:
+    """The bundle with 8-bit weights in its ranker where the change is `EIGHT_BITS`, with a changed plan else.
+
+    Raises:
+        ValueError: see `changed`.
+    """
+    if change != EIGHT_BITS:
+        return bundle, changed(bundle.plan, change)
+    graph = quantised((bundle.folder / artifacts.RANKER).read_bytes())
+    return replace(bundle, ranker=Graph.open(graph, threads=threads)), bundle.plan
 
 
 def changed(plan: Plan, change: str) -> Plan:

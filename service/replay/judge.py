@@ -76,7 +76,7 @@ def judge(
     others: Mapping[str, Sequence[Replayed]],
     yardstick: Yardstick,
 ) -> dict[str, Any]:
-    """Every figure of the evaluation, as plain JSON types; `others` are replays under other plans."""
+    """Every figure of the evaluation, as plain JSON types; `others` are replays under changes."""
     relevant = requests.relevant
     lists = {
         "final list": Lists.of(stack([each.answer for each in replayed]), relevant),
@@ -105,6 +105,7 @@ def judge(
         },
         "beyond": beyond({name: each.ranked for name, each in lists.items()}, yardstick),
         "ranker": ranker(replayed, relevant),
+        "ranker against": {name: ranker(other, relevant) for name, other in others.items()},
         "baselines": settings,
         "degraded": sum(bool(each.degraded) for each in replayed),
         "timings_ms": timings(replayed),

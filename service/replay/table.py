@@ -90,12 +90,15 @@ def _beyond(found: dict[str, Any]) -> str:
 
 
 def _ranker(found: dict[str, Any]) -> str:
-    rows = [
-        [name, f"{value:,.0f}" if name in ("candidates", "clicks") else f"{value:.4f}"]
-        for name, value in found["ranker"].items()
-    ]
+    columns = {"value": found["ranker"], **found["ranker against"]}
+    rows = [[name, *(_figure(name, column[name]) for column in columns.values())] for name in found["ranker"]]
     title = "Ranker, on the candidates that it ranked; a label is 1 where the user went for the candidate."
-    return f"{title}\n\n" + table(("figure", "value"), rows)
+    heads = [name.removeprefix("final list, ") for name in columns]
+    return f"{title}\n\n" + table(("figure", *heads), rows)
+
+
+def _figure(name: str, value: float) -> str:
+    return f"{value:,.0f}" if name in ("candidates", "clicks") else f"{value:.4f}"
 
 
 def _timings(found: dict[str, Any]) -> str:
