@@ -22,7 +22,7 @@ from models.training.run import Trained, train
 from models.training.run_folder import read_run, write_run
 from tests.unit.models.data.tiny import events_dataset
 
-USERS, ITEMS = 200, 40
+USERS, ITEMS = 240, 40
 HABITS, ASKED = 10, 6
 """Events of each user: those of habit, then those that searches brought."""
 SIDES = 2
@@ -47,7 +47,7 @@ CONFIG = TrainConfig.model_validate(
             "experts": 2,
             "hidden": [16, 8],
             "activation": 8,
-            "candidates": 12,
+            "candidates": 20,
             "dropout": 0.0,
             "learning_rate": 0.003,
             "epochs": 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from models.artifacts import Manifest, atomic_folder, list_files, write_json, wr
 from models.encode import encode_records
 from models.export.interest_labels import write_interest_labels
 from models.plan import Plan
+from models.text import encode_texts
 from retrieval.clusters import fit_clusters
 from retrieval.index import IndexSettings, build_index
 from retrieval.index_card import IndexCard, Recall
@@ -25,6 +27,8 @@ from tests.support.tiny_world import DIM, SCHEMA, USERS, World, tiny_world
 
 PLAN = Plan(candidates=60, ranked=30, interests=3, neighbours=8, smoothing="both")
 """Smoothing is on, so that every part of an interest is made."""
+WORDS = 4096
+"""Buckets of a query tower's words."""
 
 
 def write_tiny_bundle(
@@ -33,10 +37,12 @@ def write_tiny_bundle(
     created: str = "2024-01-01T00:00:00Z",
     clusters: int = 4,
     explains: bool = False,
+    hears: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> Path:
     """Write the bundle `folder / version` and return it; about a tenth of a second.
 
-    One that `explains` has the graph that tells what its ranker goes by.
+    One that `explains` has the graph that tells what its ranker goes by; one that `hears` words, each with
+    its vector [DIM + 1], has a query tower and a ranker that reads its queries.
     """
     world = tiny_world()
     target = folder / version
@@ -44,7 +50,9 @@ def write_tiny_bundle(
         _write_items(temporary, world)
         _write_retrieval(temporary, world, clusters)
         write_interest_labels(temporary, world.records, SCHEMA)
-        _write_graphs(temporary, explains)
+        _write_graphs(temporary, explains, hears is not None)
+        if hears is not None:
+            _write_query_tower(temporary, hears)
         write_json(temporary / artifacts.SCHEMA, SCHEMA.to_json())
         write_json(temporary / artifacts.SERVING, {"plan": PLAN.to_json()})
         write_json(temporary / artifacts.CALIBRATOR, {"kind": "platt", "slope": 1.0, "intercept": 0.0})
@@ -119,12 +127,20 @@ def _user_vectors(world: World) -> NDArray[np.float32]:
     return np.column_stack([tiny_graphs.SCALE * unit, np.ones(USERS)]).astype(np.float32)
 
 
-def _write_graphs(folder: Path, explains: bool) -> None:
+def _write_query_tower(folder: Path, hears: Mapping[str, NDArray[np.float32]]) -> None:
+    tokens = {int(encode_texts([word], WORDS)[0][0, 0]): vector for word, vector in hears.items()}
+    known = np.zeros((2, WORDS + 1), bool)
+    known[0, list(tokens)] = True
+    np.save(folder / artifacts.QUERY_TOKENS, known)
+    tiny_graphs.write_query_tower(folder / artifacts.QUERY_TOWER, tokens, DIM, WORDS)
+
+
+def _write_graphs(folder: Path, explains: bool, reads: bool) -> None:
     tiny_graphs.write_user_tower(folder / artifacts.USER_TOWER, DIM)
     tiny_graphs.write_preranker(folder / artifacts.PRERANKER, DIM)
-    tiny_graphs.write_ranker(folder / artifacts.RANKER, DIM)
+    tiny_graphs.write_ranker(folder / artifacts.RANKER, DIM, reads)
     if explains:
-        tiny_graphs.write_ranker_explain(folder / artifacts.RANKER_EXPLAIN, DIM)
+        tiny_graphs.write_ranker_explain(folder / artifacts.RANKER_EXPLAIN, DIM, reads)
     tiny_graphs.write_item_towers(folder / artifacts.ITEM_TOWERS, SCHEMA, DIM)
 
 
@@ -145,7 +161,7 @@ def _write_parity(folder: Path) -> None:
 
 
 def _example(wanted: Any, rng: np.random.Generator) -> NDArray[Any]:
-    sizes = {"B": 1, "T": 3, "N": 4, "n": 2, "P": 1}
+    sizes = {"B": 1, "T": 3, "N": 4, "n": 2, "P": 1, "W": 2, "G": 3}
     shape = [sizes.get(axis, axis) for axis in wanted.shape]
     if wanted.type == "tensor(float)":
         return rng.normal(size=shape).astype(np.float32)

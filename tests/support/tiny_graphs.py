@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from tests.support.tiny_world import TASTES
 
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 SCALE = 10.0
+HEEDED = -10.0
+"""What a ranker that reads queries makes of them: the contrary, so that nothing else could have done it."""
+
+
+def _node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> Any:
+    return helper.make_node(kind, list(inputs), [output], **attributes)
 
 
 def write_user_tower(path: Path, dim: int) -> None:
@@ -60,10 +67,14 @@ def write_preranker(path: Path, dim: int) -> None:
     _write(path, nodes, _history(dim), [("interests", FLOAT, ["B", 2, dim])], constants)
 
 
-def write_ranker(path: Path, dim: int) -> None:
-    """`logit` = candidate . summed events + 0.1 * sum of the cross features - 3."""
+def write_ranker(path: Path, dim: int, reads: bool = False) -> None:
+    """`logit` = candidate . summed events + 0.1 * sum of the cross features - 3.
+
+    One that `reads` queries adds HEEDED * candidate . query to it.
+    """
+    asked = _asked(dim) if reads else _UNASKED
     nodes = [
-        _node("ReduceSum", ["events", "axis01"], "sum", keepdims=0),
+        *asked.nodes,
         _node("MatMul", ["candidates", "sum"], "affinity"),
         _node("MatMul", ["cross", "weights"], "crossed"),
         _node("Add", ["affinity", "crossed"], "total"),
@@ -71,6 +82,7 @@ def write_ranker(path: Path, dim: int) -> None:
     ]
     constants = {
         "axis01": np.array([0, 1]),
+        **asked.constants,
         "weights": np.full(len(CROSS), 0.1, np.float32),
         "bias": np.float32(-3.0),
     }
@@ -78,17 +90,19 @@ def write_ranker(path: Path, dim: int) -> None:
         *_history(dim),
         ("candidates", FLOAT, ["N", dim]),
         ("cross", FLOAT, ["N", len(CROSS)]),
+        *asked.inputs,
     ]
     _write(path, nodes, inputs, [("logit", FLOAT, ["N"])], constants)
 
 
-def write_ranker_explain(path: Path, dim: int) -> None:
+def write_ranker_explain(path: Path, dim: int, reads: bool = False) -> None:
     """The logits of `write_ranker`; `attention` is candidate . event, `gate` its square.
 
-    The two `experts` are the part of the events and that of the cross features.
+    The two `experts` are the part of the events, and of the query, and that of the cross features.
     """
+    asked = _asked(dim) if reads else _UNASKED
     nodes = [
-        _node("ReduceSum", ["events", "axis01"], "sum", keepdims=0),
+        *asked.nodes,
         _node("MatMul", ["candidates", "sum"], "affinity"),
         _node("MatMul", ["cross", "weights"], "crossed"),
         _node("Add", ["affinity", "crossed"], "total"),
@@ -105,6 +119,7 @@ def write_ranker_explain(path: Path, dim: int) -> None:
         "axis0": np.array([0]),
         "axis1": np.array([1]),
         "axis01": np.array([0, 1]),
+        **asked.constants,
         "weights": np.full(len(CROSS), 0.1, np.float32),
         "bias": np.float32(-3.0),
     }
@@ -112,6 +127,7 @@ def write_ranker_explain(path: Path, dim: int) -> None:
         *_history(dim),
         ("candidates", FLOAT, ["N", dim]),
         ("cross", FLOAT, ["N", len(CROSS)]),
+        *asked.inputs,
     ]
     outputs: list[tuple[str, int, list[Any]]] = [
         ("logit", FLOAT, ["N"]),
@@ -120,6 +136,53 @@ def write_ranker_explain(path: Path, dim: int) -> None:
         ("gate", FLOAT, ["N", "T"]),
     ]
     _write(path, nodes, inputs, outputs, constants)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The nodes that make `sum` [dim], what candidates are multiplied with, and what they read."""
+
+    nodes: list[Any]
+    inputs: list[tuple[str, int, list[Any]]]
+    constants: dict[str, Any]
+
+
+_UNASKED = _Asked([_node("ReduceSum", ["events", "axis01"], "sum", keepdims=0)], [], {})
+
+
+def _asked(dim: int) -> _Asked:
+    nodes = [
+        _node("ReduceSum", ["events", "axis01"], "met", keepdims=0),
+        _node("Slice", ["query", "from", "to", "along"], "direction"),
+        _node("Squeeze", ["direction", "first_axis"], "words"),
+        _node("Mul", ["words", "heeded"], "wanted"),
+        _node("Add", ["met", "wanted"], "sum"),
+    ]
+    constants = {
+        "from": np.array([0]),
+        "to": np.array([dim]),
+        "along": np.array([1]),
+        "first_axis": np.array([0]),
+        "heeded": np.float32(HEEDED),
+    }
+    return _Asked(nodes, [("query", FLOAT, [1, dim + 1])], constants)
+
+
+def write_query_tower(path: Path, means: Mapping[int, np.ndarray[Any, Any]], dim: int, buckets: int) -> None:
+    """`query` = the sum of what the words mean, by token; n-grams mean nothing."""
+    table = np.zeros((buckets + 1, dim + 1), np.float32)
+    for token, vector in means.items():
+        table[token] = vector
+    nodes = [
+        _node("Gather", ["table", "words"], "meanings", axis=0),
+        _node("ReduceSum", ["meanings", "axis1"], "meant", keepdims=0),
+        _node("Gather", ["nothing", "grams"], "noises", axis=0),
+        _node("ReduceSum", ["noises", "axis1"], "noise", keepdims=0),
+        _node("Add", ["meant", "noise"], "query"),
+    ]
+    constants = {"table": table, "axis1": np.array([1]), "nothing": np.zeros_like(table)}
+    inputs = [("words", INT, ["B", "W"]), ("grams", INT, ["B", "G"])]
+    _write(path, nodes, inputs, [("query", FLOAT, ["B", dim + 1])], constants)
 
 
 def write_item_towers(path: Path, schema: Schema, dim: int) -> None:
@@ -169,10 +232,6 @@ def _history(width: int) -> list[tuple[str, int, list[Any]]]:
         ("mask", BOOL, ["B", "T"]),
         ("profile", INT, ["B", "P"]),
     ]
-
-
-def _node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> Any:
-    return helper.make_node(kind, list(inputs), [output], **attributes)
 
 
 def _write(path: Path, nodes: Any, inputs: Any, outputs: Any, constants: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ def test_recommendations_are_no_worse_for_it(searching: Searching) -> None:
     ranker = searching.trained.ranker
     assert ranker.unread is not None
     final = searching.trained.metrics["validation"]["final_ndcg@10"]
-    assert final > ranker.unread.best - 0.02
+    assert final > ranker.unread.best - 0.03
 
 
 class TestHistories:
