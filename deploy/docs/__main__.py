@@ -19,7 +19,7 @@ from deploy.docs import saved
 from deploy.docs.blocks import fenced, fill
 from deploy.docs.cascades import cascades
 from deploy.docs.origin import origin
-from deploy.docs.studies import studies
+from deploy.docs.studies import calibration, studies
 from deploy.readme import marked_command
 from models.training.config import markdown as training_table
 from service.metrics import markdown as metrics_table
@@ -137,6 +137,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "test": test,
     "quality": quality,
     "studies": studies,
+    "calibration": calibration,
     "cascades": cascades,
     "benchmarks": benchmarks,
     "soak": saved.soak,

@@ -89,3 +89,31 @@ def studies() -> None:
     for study in STUDIES:
         command = cascada(*study.arguments(sets))
         study.publish(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+CHECKED = "ml-latest-small"
+"""The data set on which a bundle's calibration is checked."""
+
+
+def calibration() -> None:
+    """Check the click probabilities of the bundle that BUNDLE names, on its data set below SETS.
+
+    Raises:
+        KeyError: SETS or BUNDLE is not set.
+        subprocess.CalledProcessError: the evaluation failed.
+    """
+    options = (str(Path(os.environ["SETS"]) / CHECKED), "--bundle", os.environ["BUNDLE"], "--calibration")
+    command = cascada("evaluate", *options)
+    publish_calibration(
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    )
+
+
+def publish_calibration(told: str) -> None:
+    """Write what the command said into the document."""
+    shown = f"$ cascada evaluate sets/{CHECKED} --bundle bundles/{CHECKED} --calibration"
+    fill(
+        ROOT / "docs" / "quality.md",
+        "calibration-check",
+        fenced(f"{shown}\n{told}", f"<sub>{origin()}</sub>"),
+    )

@@ -32,6 +32,8 @@ from service.cascade.query import Kind
 from service.engine import Engine
 from service.errors import OperatorError
 from service.replay.beyond import Yardstick
+from service.replay.calibration_check import judged
+from service.replay.calibration_check import tell as tell_check
 from service.replay.calibration_tables import draw_calibration
 from service.replay.judge import DEFAULT_BASELINES, judge
 from service.replay.knob import draw_knob, knob, tell_knob
@@ -39,6 +41,8 @@ from service.replay.replay import replay
 from service.replay.studies import STUDIES
 from service.replay.table import tables
 
+OF_BUNDLES = ("after_last", "against", "calibration", "knob", "picture", "requests")
+"""Options that go with a bundle alone."""
 EIGHT_BITS = "ranker=int8"
 """A change that is none of the plan: the ranker's constant weights in 8 bits."""
 
@@ -49,6 +53,12 @@ def main(argv: list[str]) -> int:
     try:
         if arguments.study:
             return study(arguments)
+        if arguments.calibration:
+            found = judged(arguments.dataset, arguments.bundle, arguments.threads)
+            print(tell_check(found))
+            if arguments.json:
+                write_json(arguments.json, found)
+            return 0
         found = evaluate(
             arguments.dataset,
             arguments.bundle,
@@ -83,9 +93,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.picture and arguments.picture.suffix not in (".png", ".svg"):
         parser.error(f"--picture {arguments.picture}: draws .png and .svg")
-    for option in (
-        ("config",) if arguments.bundle else ("after_last", "against", "knob", "picture", "requests")
-    ):
+    for option in ("config",) if arguments.bundle else OF_BUNDLES:
         if getattr(arguments, option) and (option, arguments.study) != ("picture", "calibration"):
             kind = "study" if arguments.bundle else "bundle"
             parser.error(f"--{option.replace('_', '-')} goes with --{kind}")
@@ -140,6 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--knob", action="store_true", help="bundle: replay along the diversity knob, too, by both methods"
+    )
+    parser.add_argument(
+        "--calibration", action="store_true", help="bundle: judge its click probabilities alone"
     )
     parser.add_argument(
         "--picture",
