@@ -148,6 +148,15 @@ def test_placements_are_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         '{"home": {"cuont": 1}}': "CASCADA_PLACEMENTS.home.cuont: ",
         '{"home": {"plan": {"depht": 1}}}': "CASCADA_PLACEMENTS.home.plan: unknown plan keys",
         '{"home": {"caps": [{"field": "x", "most": 0}]}}': "CASCADA_PLACEMENTS.home.caps.0.most: ",
+        '{"home": {"sponsored": {"slots": [2], "currency": "EUR"}}}': (
+            "CASCADA_PLACEMENTS.home.sponsored.reserve_micros: "
+        ),
+        '{"home": {"sponsored": {"reserve_micros": 1, "currency": "EUR"}}}': (
+            "CASCADA_PLACEMENTS.home.sponsored.slots: "
+        ),
+        '{"home": {"sponsored": {"slots": [], "reserve_micros": 1, "currency": "EUR"}}}': (
+            "CASCADA_PLACEMENTS.home.sponsored.slots: "
+        ),
     }.items():
         monkeypatch.setenv("CASCADA_PLACEMENTS", raw)
         with pytest.raises(OperatorError, match=f"^{words}"):
