@@ -101,7 +101,7 @@ class Run:
         )
         if scores is None:
             return batch.with_column(stage.name, np.full(len(batch), np.nan, np.float32))
-        if odd := len(scores) - np.count_nonzero(np.isfinite(scores)):
+        if odd := len(scores) - int(np.count_nonzero(np.isfinite(scores))):
             self._observer.on_nonfinite(self._cascade, stage.name, odd)
         return batch.with_column(stage.name, scores)
 
