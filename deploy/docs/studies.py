@@ -67,7 +67,7 @@ STUDIES = (
     Study("simulated", "off-policy", "", (*THREE, "--bandit", f"{SETS}/obp-0.4.1-py3-none-any.whl")),
     Study("auctions", "aie", "auctions", THREE),
     Study(
-        "auctions",
+        "auctions-long",
         "calibration",
         "auctions",
         ("--scores", f"{SETS}/ipinyou-scores", "--picture", "docs/calibration.svg"),
