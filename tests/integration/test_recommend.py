@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,13 @@ from tests.support.live_service import ids, live_service, row_of
 from tests.support.tiny_world import ITEMS, TASTES
 
 HIDDEN = "item-7"
+
+
+@pytest.fixture(scope="module")
+def still(bundles: Path, redis_url: str) -> Iterator[httpx.Client]:
+    """A service to which nothing happens: what other tests like moves its trends, and with them the lists."""
+    with live_service(bundles=bundles, redis_url=redis_url, redis_prefix="test_recommend_still") as client:
+        yield client
 
 
 def like(client: httpx.Client, user: str, *items: str) -> None:
@@ -102,9 +110,9 @@ def test_a_filter_that_nothing_passes_is_an_empty_list(client: httpx.Client) -> 
     assert answer.json()["next_cursor"] is None
 
 
-def test_a_boost_lifts_what_matches(client: httpx.Client) -> None:
+def test_a_boost_lifts_what_matches(still: httpx.Client) -> None:
     boost = [{"filter": {"field": "genres", "op": "has", "value": "western"}, "factor": 50.0}]
-    plain, lifted = ids(recommend(client, count=5)), ids(recommend(client, count=5, boost=boost))
+    plain, lifted = ids(recommend(still, count=5)), ids(recommend(still, count=5, boost=boost))
     assert share_of(3, lifted) == 1.0
     assert share_of(3, plain) < 1.0
 
@@ -155,15 +163,10 @@ def test_a_request_id_is_kept_if_it_is_harmless(client: httpx.Client) -> None:
         assert answer.headers["x-request-id"] not in (bad, "")
 
 
-def test_the_same_request_id_gives_the_same_list(bundles: Path, redis_url: str) -> None:
-    """In a world of its own: what other tests like moves the trends, and with them the list."""
-    with live_service(bundles=bundles, redis_url=redis_url, redis_prefix="test_request_id") as still:
-        same, other = (
-            [ids(still.post("/v1/recommend", json={}, headers={"X-Request-Id": name})) for _ in range(3)]
-            for name in ("same", "other")
-        )
-    assert same[0] == same[1] == same[2]
-    assert other[0] == other[1] == other[2]
+def test_the_same_request_id_gives_the_same_list(still: httpx.Client) -> None:
+    for name in ("same", "other"):
+        lists = [ids(still.post("/v1/recommend", json={}, headers={"X-Request-Id": name})) for _ in range(3)]
+        assert lists[0] == lists[1] == lists[2]
 
 
 def test_a_service_whose_plan_ends_at_retrieval_runs_no_model_behind_it(
