@@ -36,6 +36,15 @@ class Samples:
         placement = None if self.placement is None else self.placement[index]
         return Samples(self.logits[index], self.labels[index], placement)
 
+    def calibrated(self, calibration: Calibration) -> Doubles:
+        """Each sample's probability [n] by the calibrator of its placement, as serving has it."""
+        found = calibration.common(self.logits)
+        if self.placement is not None:
+            for name, own in calibration.placements.items():
+                here = self.placement == name
+                found[here] = own(self.logits[here])
+        return found
+
     def cut(self, first: int) -> tuple[Samples, Samples]:
         """Those before a place, and the others."""
         return self.at(slice(None, first)), self.at(slice(first, None))

@@ -145,7 +145,7 @@ def refit(
     calibration, _ = fit_calibration(samples, kinds)
     middle = np.quantile(samples.logits, [0.1, 0.9])
     check_rises(calibration, middle)
-    theirs = by_placement(former, newest)
+    theirs = newest.calibrated(former)
     ours = calibrators[calibration.kind].fit(older.logits, older.labels)(newest.logits)
     before, after = fitness(newest, theirs), fitness(newest, ours)
     gain = losses(newest.labels, theirs) - losses(newest.labels, ours)
@@ -176,16 +176,6 @@ def check_rises(calibration: Calibration, middle: Doubles) -> None:
                 f"calibrator of {name}: clicks do not rise with the ranker's logits, so no curve makes "
                 "them honest; are clicks sent with the request_id of their answer?"
             )
-
-
-def by_placement(calibration: Calibration, samples: Samples) -> Doubles:
-    """Each sample's probability by the calibrator of its placement, as serving does it."""
-    found = calibration.common(samples.logits)
-    if samples.placement is not None:
-        for name, own in calibration.placements.items():
-            here = samples.placement == name
-            found[here] = own(samples.logits[here])
-    return found
 
 
 def fitness(samples: Samples, chances: Doubles) -> Fitness:

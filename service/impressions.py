@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
-import io
 import math
 import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from models.artifacts import write_bytes
-from service.features.connection import RedisConnection
-from service.features.keys import Keys
 from service.features.store import StoreUnavailable
-from service.features.streams import Streams
+from service.log_reader import add_options, as_csv, opened
 
 COLUMNS = (
     "request_id", "user_id", "item_id", "position", "timestamp", "clicked", "propensity", "bid_micros",
@@ -35,7 +30,6 @@ DELAY_S = 600.0
 """An answer that is younger is left out: its clicks may still come."""
 AHEAD_S = 60.0
 """A clock may be so far ahead of ours."""
-_TIMEOUT_S = 30.0
 
 Row = tuple[Any, ...]
 
@@ -78,7 +72,7 @@ def main(argv: list[str]) -> int:
                 arguments.delay_seconds,
             )
         )
-        write_bytes(arguments.out, as_csv(found.rows))
+        write_bytes(arguments.out, as_csv(COLUMNS, found.rows))
     except (StoreUnavailable, OSError, ValueError) as error:
         print(f"cascada impressions: {error}", file=sys.stderr)
         return 2
@@ -101,14 +95,9 @@ async def read(
         StoreUnavailable: Redis does not answer.
         ValueError: the URL is none.
     """
-    connection = RedisConnection(redis_url, 2, _TIMEOUT_S, _TIMEOUT_S)
-    keys = Keys(prefix)
-    streams = Streams(connection, keys, events=1, impressions=1)
-    try:
-        answers = [entry async for entry in streams.entries(keys.impression_log)]
-        events = [entry async for entry in streams.entries(keys.event_log) if entry[1].get("event") in kinds]
-    finally:
-        await connection.close()
+    async with opened(redis_url, prefix) as logs:
+        answers = [entry async for entry in logs.answers()]
+        events = [entry async for entry in logs.events() if entry[1].get("event") in kinds]
     return gather(answers, events, round(time.time() * 1000) if now_ms is None else now_ms, delay_s)
 
 
@@ -208,24 +197,9 @@ def _share(value: Any) -> float | None:
     return value if given and math.isfinite(value) and 0 < value <= 1 else None
 
 
-def as_csv(rows: Sequence[Row]) -> bytes:
-    """The table with its header line."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cascada impressions", description=__doc__)
-    parser.add_argument("--redis-url", required=True, help="the Redis of the service, CASCADA_REDIS_URL")
-    parser.add_argument("--redis-prefix", default=Keys().prefix, help="CASCADA_REDIS_PREFIX (%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the table to write")
+    add_options(parser)
     parser.add_argument(
         "--event", action="append", default=[], help="events of this kind are clicks; repeatable (click)"
     )

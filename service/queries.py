@@ -10,22 +10,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
-import io
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import astuple, dataclass
-from pathlib import Path
 
 from models.artifacts import write_bytes
 from service.cascade.query import Kind
-from service.features.connection import RedisConnection
-from service.features.keys import Keys
 from service.features.store import StoreUnavailable
-from service.features.streams import Streams
+from service.log_reader import add_options, as_csv, opened
 
 COLUMNS = ("user_id", "query", "item_id", "timestamp")
-_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +37,7 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         rows = asyncio.run(read(arguments.redis_url, arguments.redis_prefix, arguments.event))
-        write_bytes(arguments.out, as_csv(rows))
+        write_bytes(arguments.out, as_csv(COLUMNS, map(astuple, rows)))
     except (StoreUnavailable, OSError, ValueError) as error:
         print(f"cascada queries: {error}", file=sys.stderr)
         return 2
@@ -61,17 +55,14 @@ async def read(redis_url: str, prefix: str, kinds: Collection[str] = ()) -> list
         StoreUnavailable: Redis does not answer.
         ValueError: the URL is none.
     """
-    connection = RedisConnection(redis_url, 2, _TIMEOUT_S, _TIMEOUT_S)
-    keys = Keys(prefix)
-    streams = Streams(connection, keys, events=1, impressions=1)
-    try:
+    async with opened(redis_url, prefix) as logs:
         searches: dict[str, tuple[str, str, frozenset[str]]] = {}
-        async for user_id, answer in streams.entries(keys.impression_log):
+        async for user_id, answer in logs.answers():
             if answer.get("cascade") == Kind.SEARCH and answer.get("query"):
                 items = frozenset(answer.get("items", ()))
                 searches[str(answer["request_id"])] = (user_id, str(answer["query"]), items)
         taken: dict[tuple[str, str], Taken] = {}
-        async for user_id, event in streams.entries(keys.event_log):
+        async for user_id, event in logs.events():
             request_id, item = str(event.get("request_id", "")), str(event["item_id"])
             if request_id not in searches or (kinds and event.get("event") not in kinds):
                 continue
@@ -80,25 +71,12 @@ async def read(redis_url: str, prefix: str, kinds: Collection[str] = ()) -> list
             if item in items and searcher in ("", user_id):
                 row = Taken(user_id, query, item, int(event["timestamp"]))
                 taken.setdefault((request_id, item), row)
-    finally:
-        await connection.close()
     return sorted(taken.values(), key=lambda row: (row.timestamp_ms, row.user_id, row.item_id))
-
-
-def as_csv(rows: Sequence[Taken]) -> bytes:
-    """The table with its header line."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    writer.writerows(astuple(row) for row in rows)
-    return text.getvalue().encode()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cascada queries", description=__doc__)
-    parser.add_argument("--redis-url", required=True, help="the Redis of the service, CASCADA_REDIS_URL")
-    parser.add_argument("--redis-prefix", default=Keys().prefix, help="CASCADA_REDIS_PREFIX (%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the table to write")
+    add_options(parser)
     parser.add_argument(
         "--event", action="append", default=[], help="only events of this kind; repeatable (default: all)"
     )

@@ -23,7 +23,7 @@ from models.training.features import Features
 from models.training.ground import deterministic
 from models.training.impressions import train_impressions
 from models.training.shown import sponsored
-from ranking.calibration import Calibration, calibrators
+from ranking.calibration import calibrators
 from ranking.choosing import Samples, choose_kind, fit_calibration
 from ranking.reliability import copc_interval, reliability
 from ranking.samples import log_odds, sigmoid
@@ -107,7 +107,7 @@ def judged(older: Samples, newest: Samples) -> dict[str, Any]:
         chances[kind] = calibrators[kind].fit(older.logits, older.labels)(newest.logits)
     chances[COMMON] = calibration.common(newest.logits)
     if calibration.placements:
-        chances[CHOSEN] = by_placement(calibration, newest)
+        chances[CHOSEN] = newest.calibrated(calibration)
     later = older.cut(round(len(older) * 0.6))[1]
     return {
         "samples": {"older": len(older), "newest": len(newest)},
@@ -118,16 +118,6 @@ def judged(older: Samples, newest: Samples) -> dict[str, Any]:
         "by placement": _places(newest, chances),
         "curves": {name: curve(newest.labels, chances[name]) for name in (RAW, _best(chances))},
     }
-
-
-def by_placement(calibration: Calibration, samples: Samples) -> Doubles:
-    """Each sample by the calibrator of its placement."""
-    found = calibration.common(samples.logits)
-    if samples.placement is not None:
-        for name, own in calibration.placements.items():
-            here = samples.placement == name
-            found[here] = own(samples.logits[here])
-    return found
 
 
 def figures(samples: Samples, chance: Doubles, raw: Doubles) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from service.impressions import COLUMNS, as_csv, gather
+from service.impressions import COLUMNS, gather
+from service.log_reader import as_csv
 
 NOW_MS = 10_000_000
 NEGATIVE = {"item": "a", "bid_micros": -5, "currency": "EUR"}
@@ -38,7 +39,7 @@ def test_every_item_of_every_answer_is_a_row() -> None:
     assert found.rows[1][:6] == ("r1", "u", "b", 1, NOW_MS - 1_000_000, False)
     assert found.rows[1][6:] == (None, None, "home", 0.125, "v1")
     assert (found.clicks, dict(found.left_out)) == (2, {})
-    assert as_csv(found.rows).decode().splitlines()[1] == "r1,u,a,0,9000000,true,,,home,0.25,v1"
+    assert as_csv(COLUMNS, found.rows).decode().splitlines()[1] == "r1,u,a,0,9000000,true,,,home,0.25,v1"
 
 
 @pytest.mark.parametrize(
