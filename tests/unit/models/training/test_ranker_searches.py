@@ -112,7 +112,7 @@ def test_a_search_is_ordered_as_serving_orders_it() -> None:
 def test_without_searches_the_ranker_is_what_it_was(queries: int | None) -> None:
     dataset = searching_world()
     assert dataset.queries is not None
-    few = replace(dataset, queries=queries and dataset.queries.at(np.arange(queries)))
+    few = replace(dataset, queries=None if queries is None else dataset.queries.at(np.arange(queries)))
     short = CONFIG.model_copy(
         update={"ranker": CONFIG.ranker.model_copy(update={"search_epochs": 1, "candidates": 4})}
     )
