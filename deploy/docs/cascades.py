@@ -67,7 +67,7 @@ class Whole:
             return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-CHEAP = ("--baselines", "popularity,item-knn")
+CHEAP = ("--baselines", "popularity,item-kNN")
 """On large catalogues the others take longer to tune than the cascade to train."""
 CASCADES = (
     Whole("ml-100k"),
