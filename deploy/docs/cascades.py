@@ -70,7 +70,6 @@ class Whole:
 CHEAP = ("--baselines", "popularity,item-kNN")
 """On large catalogues the others take longer to tune than the cascade to train."""
 CASCADES = (
-    Whole("ml-100k"),
     Whole("ml-latest-small"),
     Whole("amazon-beauty", ("--requests", "8000", *CHEAP)),
     Whole("amazon-grocery", CHEAP),
