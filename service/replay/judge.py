@@ -64,6 +64,10 @@ class Lists:
         """Judge lists against the relevant rows [R, L]."""
         return cls(ranked, ranking_metrics(ranked, relevant))
 
+    def at(self, chosen: NDArray[np.bool_]) -> Lists:
+        """Those of some requests."""
+        return Lists(self.ranked[chosen], {name: values[chosen] for name, values in self.metrics.items()})
+
 
 def judge(
     replayed: Sequence[Replayed],
@@ -93,16 +97,13 @@ def judge(
         tuned = tune(name, dataset, split)
         settings[name] = {"settings": tuned.settings, "validation NDCG@10": tuned.validation_ndcg}
         lists[name] = Lists.of(baseline(tuned.scorer, dataset, timeline, requests), relevant)
-    final = lists["final list"]
     return {
         "requests": len(requests),
         "funnel": funnel(replayed, relevant),
         "stages": stages(lists, timings(replayed)),
         "sources": sources(replayed, relevant, source_names),
-        "lists": {name: aggregate(each, dataset.items) for name, each in lists.items()},
-        "final list against": {
-            name: comparison(final, other) for name, other in lists.items() if name != "final list"
-        },
+        **compared(lists, dataset.items),
+        "known users": known_users(lists, requests.warm, dataset.items),
         "beyond": beyond({name: each.ranked for name, each in lists.items()}, yardstick),
         "ranker": ranker(replayed, relevant),
         "ranker against": {name: ranker(other, relevant) for name, other in others.items()},
@@ -224,6 +225,25 @@ def share_found(rows: Rows, relevant: Rows) -> float:
     """Share of the relevant rows (padded with -1) that are among `rows`."""
     wanted = relevant[relevant >= 0]
     return float(np.isin(wanted, rows).mean())
+
+
+def compared(lists: Mapping[str, Lists], items: int) -> dict[str, Any]:
+    """What each list is worth, and the final list against the others."""
+    final = lists["final list"]
+    return {
+        "lists": {name: aggregate(each, items) for name, each in lists.items()},
+        "final list against": {
+            name: comparison(final, other) for name, other in lists.items() if name != "final list"
+        },
+    }
+
+
+def known_users(lists: Mapping[str, Lists], known: NDArray[np.bool_], items: int) -> dict[str, Any] | None:
+    """The same for requests of users with a history [R] alone; None where all have one, or hardly any."""
+    if known.all() or known.sum() < 2:
+        return None
+    chosen = {name: each.at(known) for name, each in lists.items()}
+    return {"requests": int(known.sum()), **compared(chosen, items)}
 
 
 def aggregate(lists: Lists, items: int) -> dict[str, float]:

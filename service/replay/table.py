@@ -55,6 +55,20 @@ def _stages(found: dict[str, Any]) -> str:
 
 
 def _lists(found: dict[str, Any]) -> str:
+    final = found["lists"]["final list"]
+    title = (
+        "Lists over the whole catalogue, seen items left out. Standard errors of the final list: HR@10 "
+        f"{final['HR@10 error']:.4f}, NDCG@10 {final['NDCG@10 error']:.4f}. "
+        "The last column is the final list's NDCG@10 minus the row's, paired test."
+    )
+    every = f"{title}\n\n{_compared(found)}"
+    known = found["known users"]
+    if known is None:
+        return every
+    return f"{every}\n\nThe same for the {known['requests']:,} users with a history:\n\n{_compared(known)}"
+
+
+def _compared(found: dict[str, Any]) -> str:
     tests = found["final list against"]
     rows = []
     for name, each in found["lists"].items():
@@ -62,13 +76,7 @@ def _lists(found: dict[str, Any]) -> str:
         test = tests.get(name)
         verdict = f"{test['NDCG@10 difference']:+.4f}, p = {test['p']:.2g}" if test else ""
         rows.append([name, *values, verdict])
-    final = found["lists"]["final list"]
-    title = (
-        "Lists over the whole catalogue, seen items left out. Standard errors of the final list: HR@10 "
-        f"{final['HR@10 error']:.4f}, NDCG@10 {final['NDCG@10 error']:.4f}. "
-        "The last column is the final list's NDCG@10 minus the row's, paired test."
-    )
-    return f"{title}\n\n" + table(("list", *LIST_COLUMNS, "final list is better by"), rows)
+    return table(("list", *LIST_COLUMNS, "final list is better by"), rows)
 
 
 def _beyond(found: dict[str, Any]) -> str:
