@@ -142,6 +142,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "benchmarks": benchmarks,
     "soak": saved.soak,
     "swap": saved.swap,
+    "overload": saved.overload,
     "capacity": saved.capacity,
     **{f"bench-{name}": partial(benchmark, name) for name in BENCHMARKS},
 }

@@ -34,9 +34,16 @@ def swap() -> None:
     Raises:
         FileNotFoundError: there was none.
     """
-    report, where = reopened(newest(BENCH, "swap"))
-    text = f"<sub>{where}</sub>\n\n{report.table(measured_now=False)}"
-    fill(ROOT / "docs" / "benchmarks.md", "swap", text)
+    _show("swap", "benchmarks.md")
+
+
+def overload() -> None:
+    """The newest `cascada bench overload` in docs/overload.md.
+
+    Raises:
+        FileNotFoundError: there was none.
+    """
+    _show("overload", "overload.md")
 
 
 def capacity() -> None:
@@ -46,6 +53,9 @@ def capacity() -> None:
         FileNotFoundError: there was none.
     """
     for name in CAPACITY:
-        report, where = reopened(newest(BENCH, name))
-        text = f"<sub>{where}</sub>\n\n{report.table(measured_now=False)}"
-        fill(ROOT / "docs" / "capacity.md", name, text)
+        _show(name, "capacity.md")
+
+
+def _show(name: str, page: str) -> None:
+    report, where = reopened(newest(BENCH, name))
+    fill(ROOT / "docs" / page, name, f"<sub>{where}</sub>\n\n{report.table(measured_now=False)}")
