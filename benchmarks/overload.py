@@ -56,7 +56,7 @@ def overload(root: Path, items: int, command: str, seconds: float) -> Report:
                     time.sleep(2.0)
             after = open_load(worker.port, calls, LOADS[0] * most, max(seconds / 2, 3.0))
             neighbours = _neighbours(worker, calls, 0.3 * most, seconds)
-    return Report("overload", command, rows, _notes(rows, _recovery(after, rows[0]), neighbours, most))
+    return Report("overload", command, rows, _notes(rows, recovery(after, rows[0]), neighbours, most))
 
 
 def _full_answers(worker: Server, bodies: Path) -> list[set[str]]:
@@ -109,12 +109,13 @@ def _percentile(took_ms: np.ndarray[tuple[int], np.dtype[np.float64]], which: fl
     return round(float(np.percentile(took_ms, which)), 1) if len(took_ms) else None
 
 
-def _recovery(after: Replies, unloaded: Mapping[str, object]) -> float:
-    """Seconds after the overload until nothing is refused any more and latency is as it was."""
+def recovery(after: Replies, unloaded: Mapping[str, object]) -> float:
+    """Seconds after the overload until no more is refused or late than at the same load before it, or 1%."""
     limit = TAIL * float(str(unloaded["p99 ms"]))
     start = after.every[0].due
     bad = [reply.due - start for reply in after.every if reply.status != 200 or reply.took * 1000.0 > limit]
-    allowed = int(0.01 * len(after.every))
+    usual = float(str(unloaded["refused/s"])) / float(str(unloaded["asked/s"]))
+    allowed = int(max(0.01, usual) * len(after.every))
     return sorted(bad, reverse=True)[allowed] if len(bad) > allowed else 0.0
 
 
