@@ -163,7 +163,7 @@ def validation_loss(world: World, model: ImpressionModel) -> float:
     repeats the log.
     """
     later = world.validation
-    own = model.chances(later.requests, later.position).astype(np.float64)
+    own = model.won_chances(later).astype(np.float64)
     chance = np.clip(calibrated(world, model, own), 1e-7, 1 - 1e-7)
     losses = -np.where(later.clicked, np.log(chance), np.log1p(-chance))
     return float(np.average(losses, weights=inverse_propensities(later, CLIP)))
@@ -194,7 +194,7 @@ def _trial(world: World, config: TrainConfig, chosen: Chosen, seed: int) -> dict
 def calibrated(world: World, model: ImpressionModel, raw: Doubles) -> Doubles:
     """The chances after Platt's calibrator, fitted on validation with inverse propensities as weights."""
     later = world.validation
-    own = logit(model.chances(later.requests, later.position))
+    own = logit(model.won_chances(later))
     platt = Platt.fit(own, later.clicked.astype(np.float64), inverse_propensities(later, CLIP))
     found: Doubles = platt(logit(raw))
     return found

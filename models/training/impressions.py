@@ -49,16 +49,31 @@ class ImpressionModel:
             found = [step.ranked.logits[:, 0].numpy() for step in self._steps(requests, cross)]
         return np.concatenate(found)
 
+    def won_logits(self, shown: Shown, cross: Floats | None = None) -> Floats:
+        """The same of impressions [S] that were won at their prices: with what a selection says these reveal.
+
+        A calibrator is fitted on such impressions, and has to be fitted on these logits: on the others it
+        would put back what the selection takes out.
+        """
+        if self.price is None:
+            return self.logits(shown.requests, cross)
+        lesson, found = Lesson.of(shown, AuctionConfig(), self.scale), []
+        with torch.no_grad():
+            for block, step in zip(
+                in_blocks(len(shown), BLOCK), self._steps(shown.requests, cross), strict=True
+            ):
+                part = lesson.at(torch.arange(block.start, block.stop))
+                revealed = self.price.revealed(step, part) - self.price.level()
+                found.append((step.ranked.logits[:, 0] + revealed).numpy())
+        return np.concatenate(found)
+
     def chances(self, requests: Requests, position: NDArray[np.integer]) -> Floats:
         """Click chance of each request's target [R] at its placement and position."""
-        with torch.no_grad():
-            added = self.exposure(
-                torch.from_numpy(requests.placement.astype(np.int64)),
-                torch.from_numpy(position.astype(np.int64)),
-            )
-        logits = self.logits(requests) + added.numpy()
-        chance: Floats = 1 / (1 + np.exp(-logits))
-        return chance
+        return _chance(self.logits(requests) + self._exposed(requests, position))
+
+    def won_chances(self, shown: Shown) -> Floats:
+        """Click chance of each impression [S] that was won at its price."""
+        return _chance(self.won_logits(shown) + self._exposed(shown.requests, shown.position))
 
     def prices(self, requests: Requests) -> Floats:
         """Standardised log market prices [R].
@@ -78,6 +93,14 @@ class ImpressionModel:
     def as_ranker(self) -> RankerModel:
         """What is served of it: neither places nor prices are."""
         return RankerModel(self.items.eval(), self.ranker.eval(), self.best)
+
+    def _exposed(self, requests: Requests, position: NDArray[np.integer]) -> Floats:
+        with torch.no_grad():
+            added: Floats = self.exposure(
+                torch.from_numpy(requests.placement.astype(np.int64)),
+                torch.from_numpy(position.astype(np.int64)),
+            ).numpy()
+        return added
 
     def _steps(self, requests: Requests, cross: Floats | None) -> Iterator[Step]:
         self.ranker.eval()
@@ -229,6 +252,10 @@ class _Trainer:
 
     def _states(self) -> list[dict[str, Tensor]]:
         return [copy.deepcopy(module.state_dict()) for module in self.modules]
+
+
+def _chance(logits: Floats) -> Floats:
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
 def _step(features: Features, ranker: AwMoe, table: Tensor, requests: Requests, cross: Floats | None) -> Step:

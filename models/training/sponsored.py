@@ -85,7 +85,7 @@ def train_on_impressions(
         cross=(cross[0], cross[1]),
     )
     later = parts["validation"]
-    logits = model.logits(later.requests, cross[1])
+    logits = model.won_logits(later, cross[1])
     asked = later.requests
     levels = Levels(list(logits[:, None]), _pools(later, cross[1]), asked.placement, asked.now_ms)
     return model.as_ranker(), levels

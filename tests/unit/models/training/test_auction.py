@@ -210,3 +210,20 @@ def test_the_exported_graph_is_the_same_with_and_without_the_plug_ins(one_thread
     aided = served(fitted(market_price_weight=0.5, bid_weight=4.0).as_ranker())
     assert len(plain[0]) > 20
     assert plain == aided
+
+
+def test_a_selection_promises_all_less_than_winners_got_and_winners_what_they_got(one_thread):
+    _, _, features, train, later = auctions()
+    with_prices = AuctionConfig(market_price_weight=0.3, selection=True)
+    model = train_impressions(features, train, later, QUICK, with_prices, 0)
+    got = float(later.clicked.mean())
+    assert model.won_chances(later).mean() == pytest.approx(got, rel=0.25)
+    assert model.chances(later.requests, later.position).mean() < 0.85 * model.won_chances(later).mean()
+
+
+def test_without_a_selection_winners_are_like_all(one_thread):
+    _, _, features, train, later = auctions()
+    model = train_impressions(features, train, later, QUICK, AuctionConfig(market_price_weight=0.1), 0)
+    np.testing.assert_allclose(
+        model.won_chances(later), model.chances(later.requests, later.position), rtol=1e-5
+    )
