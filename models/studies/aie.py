@@ -14,6 +14,7 @@ from models.data.candidates import Candidates
 from models.data.columns import Dataset
 from models.data.problems import DataError
 from models.data.vocabulary import build_schema
+from models.studies.selling import DECILES, at_level, deciles, logit, promises, sell, with_bias
 from models.studies.towers import Fit
 from models.training.auction import inverse_propensities
 from models.training.config import AuctionConfig, TrainConfig
@@ -30,7 +31,6 @@ Chosen = dict[str, dict[str, Any]]
 
 VALIDATION = 0.15
 """Share of the logged impressions, the newest, that choose settings and fit the calibrator."""
-DECILES = 10
 CLIP = 50.0
 """Of the inverse propensities that validation is weighed by."""
 LEAST_AUCTIONS = 100
@@ -95,6 +95,7 @@ def study(
         "chosen": chosen,
         "tried": tried,
         "best possible": _figures(world, world.candidates.mean_ctr.astype(np.float64)),
+        "promises": promises(world.candidates),
         "trials": [_trial(world, config, chosen, seed) for seed in seeds],
     }
 
@@ -200,13 +201,6 @@ def calibrated(world: World, model: ImpressionModel, raw: Doubles) -> Doubles:
     return found
 
 
-def logit(chance: NDArray[Any]) -> Doubles:
-    """ln(p / (1 - p)), kept finite."""
-    p = np.clip(chance.astype(np.float64), 1e-7, 1 - 1e-7)
-    found: Doubles = np.log(p) - np.log1p(-p)
-    return found
-
-
 def _figures(world: World, chance: Doubles) -> dict[str, Any]:
     """Of chances [C] for all candidates: discrimination, calibration by bid, and what re-ranking earns."""
     every = world.candidates
@@ -224,15 +218,22 @@ def _figures(world: World, chance: Doubles) -> dict[str, Any]:
         "revenue": float(sold.revenue.mean()),
         "value": float(sold.value.mean()),
         "regret": float(1 - sold.value.sum() / best.value.sum()),
+        "revenue at COPC 1": float(sell(every, at_level(every, chance)).revenue.mean()),
+        "revenue of its bias": float(sell(every, with_bias(every, by_decile)).revenue.mean()),
     }
 
 
 def tested(world: World, chance: Doubles, base: Doubles) -> dict[str, Any]:
-    """Paired tests over auctions against the base: revenue, value, and log loss (mean of an auction)."""
+    """Paired tests over auctions against the base: revenue, value, and log loss (mean of an auction).
+
+    Revenue also with both methods' promises brought to COPC 1.
+    """
     every = world.candidates
     ours, theirs = sell(every, chance), sell(every, base)
+    level, its_level = (sell(every, at_level(every, each)).revenue for each in (chance, base))
     return {
         "revenue test": _told(paired_test(ours.revenue, theirs.revenue)),
+        "revenue at COPC 1 test": _told(paired_test(level, its_level)),
         "value test": _told(paired_test(ours.value, theirs.value)),
         "log loss test": _told(paired_test(_losses(every, chance), _losses(every, base))),
     }
@@ -249,49 +250,3 @@ def _losses(every: Candidates, chance: Doubles) -> Doubles:
     count = np.bincount(every.auction)
     mean: Doubles = np.bincount(every.auction, losses)[count > 0] / count[count > 0]
     return mean
-
-
-@dataclass(frozen=True, slots=True)
-class Sold:
-    """What auctions bring, per auction that has candidates, in micros: expected by the true CTR."""
-
-    winner: NDArray[np.int64]
-    """Row of our best candidate."""
-    ours: NDArray[np.bool_]
-    """Whether it wins against the outsiders."""
-    price_micros: Doubles
-    """Per click where ours wins, else per impression."""
-    revenue: Doubles
-    value: Doubles
-    """Bid x true CTR of the winner, or the outsider's offer."""
-
-
-def sell(every: Candidates, chance: Doubles) -> Sold:
-    """Sell each auction anew by bid x chance, against the outsiders that were there, at the second price.
-
-    The price of a click is the least bid that would still have won, at least the floor: the best other score
-    over the winner's chance. An outsider pays the best other score per impression. Ties among ours go to the
-    candidate that stands first, with outsiders to them.
-    """
-    score = every.bid_micros * chance
-    order = np.lexsort((-score, every.auction))
-    first = np.flatnonzero(np.diff(every.auction[order], prepend=-1))
-    size = np.diff(np.append(first, len(order)))
-    winner = order[first]
-    best = score[winner]
-    runner_up = np.where(size > 1, score[order[np.minimum(first + 1, len(order) - 1)]], 0.0)
-    outside, second = every.outside_micros[winner], every.outside_second_micros[winner]
-    bid, floor = every.bid_micros[winner], every.floor_micros[winner]
-    ours = best > outside
-    click = np.clip(np.maximum(runner_up, outside) / chance[winner], floor, bid)
-    price = np.where(ours, click, np.maximum(best, second))
-    ctr = every.ctr[winner].astype(np.float64)
-    return Sold(winner, ours, price, price * np.where(ours, ctr, 1.0), np.where(ours, bid * ctr, outside))
-
-
-def deciles(bid_micros: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0..9 by bid, equally many each; equal bids in the order of the rows."""
-    place = np.empty(len(bid_micros), np.int64)
-    place[np.argsort(bid_micros, kind="stable")] = np.arange(len(bid_micros))
-    tenth: NDArray[np.int64] = place * DECILES // len(bid_micros)
-    return tenth

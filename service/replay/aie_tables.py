@@ -7,12 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from models.studies.aie import BASE, DECILES
+from models.studies.aie import BASE
+from models.studies.selling import DECILES
 from service.replay.table import table
 
 Found = Mapping[str, Any]
 
-_FIGURES = ("AUC", "log loss", "COPC", "worst bias", "spread by bid", "revenue", "value", "regret")
+_FIGURES = (
+    "AUC",
+    "log loss",
+    "COPC",
+    "worst bias",
+    "spread by bid",
+    "revenue",
+    "value",
+    "regret",
+    "revenue of its bias",
+    "revenue at COPC 1",
+)
+_TESTS = ("revenue", "value", "revenue at COPC 1")
 _GOAL = 0.5
 """Of the base's worst bias, what is left at most."""
 
@@ -36,6 +49,12 @@ def tell_aie(found: Found) -> str:
             "The bias, without any model: what won is not like what took part. The last line is what all "
             "that can be known promises of the winners, over their true CTR.",
             _bias(found["bias"]["deciles"]),
+            "What promising too much earns by itself: ranked by all that can be known, one constant added to "
+            "all logits.",
+            _promises(found["promises"]),
+            "So methods are compared a second time with such a constant each, by which their COPC is 1, and "
+            "the level of their promises earns none of them anything. Revenue of its bias is what the truth "
+            "would earn if it promised in each bid decile as much too much as the method does.",
             f"Chosen on validation, weighed by inverse propensities: {_chosen(found['chosen'])}.",
             "As trained:",
             _methods(found, _as_trained),
@@ -70,6 +89,18 @@ def _bias(deciles: Sequence[Found]) -> str:
     return table(("bid decile", *map(str, range(1, DECILES + 1))), rows)
 
 
+def _promises(levels: Sequence[Found]) -> str:
+    rows = [
+        [
+            f"{line['level']:.1f}",
+            f"{line['sold']:.0%}",
+            *(f"{line[name]:,.0f}" for name in ("ours", "outsiders", "revenue", "value")),
+        ]
+        for line in levels
+    ]
+    return table(("COPC", "sold by us", "revenue from ours", "from outsiders", "revenue", "value"), rows)
+
+
 def _chosen(chosen: Mapping[str, Found]) -> str:
     told = []
     for method, setting in chosen.items():
@@ -86,18 +117,18 @@ def _methods(found: Found, of: Callable[[Found], Found]) -> str:
             method,
             *_cells([of(trial["methods"][method]) for trial in trials]),
             *(
-                ["", ""]
+                [""] * len(_TESTS)
                 if method == BASE
                 else [
                     _test([of(trial["methods"][method])[f"{name} test"] for trial in trials])
-                    for name in ("revenue", "value")
+                    for name in _TESTS
                 ]
             ),
         ]
         for method in trials[0]["methods"]
     ]
-    rows.append(["all that can be known", *_cells([best]), "", ""])
-    return table(("method", *_FIGURES, "revenue above base", "value above base"), rows)
+    rows.append(["all that can be known", *_cells([best]), *[""] * len(_TESTS)])
+    return table(("method", *_FIGURES, *(f"{name} above base" for name in _TESTS)), rows)
 
 
 def _cells(lines: Sequence[Found]) -> list[str]:
@@ -113,6 +144,8 @@ def _cells(lines: Sequence[Found]) -> list[str]:
         f"{mean('revenue'):,.0f}",
         f"{mean('value'):,.0f}",
         f"{mean('regret'):.1%}",
+        f"{mean('revenue of its bias'):,.0f}",
+        f"{mean('revenue at COPC 1'):,.0f}",
     ]
 
 
@@ -140,17 +173,14 @@ def _verdict(trials: Sequence[Found]) -> str:
     for method in trials[0]["methods"]:
         if method == BASE:
             continue
-        told = []
-        for name, of in (("as trained", _as_trained), ("calibrated", _calibrated)):
-            halved = all(
-                of(trial["methods"][method])["worst bias"] <= _GOAL * of(trial["methods"][BASE])["worst bias"]
-                for trial in trials
+        told = [
+            _reached(
+                name,
+                [of(trial["methods"][method]) for trial in trials],
+                [of(trial["methods"][BASE]) for trial in trials],
             )
-            tests = [of(trial["methods"][method])["revenue test"] for trial in trials]
-            richer = all(test["difference"] > 0 and test["p"] < 0.05 for test in tests)
-            told.append(
-                f"{name}: bias {'halved' if halved else 'not halved'}, revenue {'up' if richer else 'not up'}"
-            )
+            for name, of in (("as trained", _as_trained), ("calibrated", _calibrated))
+        ]
         lines.append(f"- {method}: {'; '.join(told)}.")
     return "\n".join(
         [
@@ -158,3 +188,14 @@ def _verdict(trials: Sequence[Found]) -> str:
             *lines,
         ]
     )
+
+
+def _reached(name: str, lines: Sequence[Found], base: Sequence[Found]) -> str:
+    halved = all(own["worst bias"] <= _GOAL * its["worst bias"] for own, its in zip(lines, base, strict=True))
+    revenue, level = _richer(lines, "revenue"), _richer(lines, "revenue at COPC 1")
+    return f"{name}: bias {'halved' if halved else 'not halved'}, revenue {revenue}, at COPC 1 {level}"
+
+
+def _richer(lines: Sequence[Found], name: str) -> str:
+    tests = [line[f"{name} test"] for line in lines]
+    return "up" if all(test["difference"] > 0 and test["p"] < 0.05 for test in tests) else "not up"
