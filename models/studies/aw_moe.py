@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from models.artifacts import half
 from models.data.columns import Dataset
-from models.data.vocabulary import build_schema
-from models.encode import CROSS
 from models.export.graphs import request_axes
 from models.export.quantise import quantised
 from models.export.ranker_graphs import serving_form
@@ -21,18 +19,17 @@ from models.export.samples import sample_candidates, sample_history, sample_quer
 from models.export.translate import Blueprint, translate
 from models.graph import Graph
 from models.networks.item_tower import ItemTower
+from models.plan import Plan
 from models.studies.towers import Fit
 from models.training.calibrate import labelled
-from models.training.candidates import UNIFORM, Funnels, choose_width, sized
+from models.training.candidates import Candidates
 from models.training.config import RankerConfig, TrainConfig
+from models.training.encoders import Encoders
 from models.training.features import Features
 from models.training.funnel import Funnel, Pool
-from models.training.ground import VALIDATION_REQUESTS, cut, deterministic, thinned
-from models.training.preranker import train_preranker
+from models.training.ground import Ground, deterministic, thinned
 from models.training.ranker import RankerData, RankerModel, train_ranker
-from models.training.tables import Space
 from models.training.timeline import Requests
-from models.training.tower import train_towers
 from ranking.calibration import calibrators
 from ranking.ranker import Ranker
 from retrieval.metrics import auc, log_loss, mean_and_error, paired_test
@@ -40,7 +37,7 @@ from retrieval.metrics import auc, log_loss, mean_and_error, paired_test
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
-FULL, RIVAL, BEFORE = "AW-MoE", "target attention", "the pre-ranker's order"
+FULL, RIVAL, BEFORE = "AW-MoE", "target attention", "the order of the cut"
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "DNN": {"kind": "dnn"},
     RIVAL: {"kind": "target-attention"},
@@ -74,9 +71,9 @@ class World:
     features: Features
     start: ItemTower
     data: RankerData
-    width: int
+    plan: Plan
     query: int
-    validation: Mapping[str, Asked]
+    validation: Asked
     test: Mapping[str, Asked]
 
 
@@ -90,7 +87,7 @@ def study(
     widths, figures = [], []
     for seed in seeds:
         world = prepare(dataset, config, seed)
-        widths.append(world.width)
+        widths.append(world.plan.ranked)
         figures.append(compare(world, config.ranker, seed))
     return told(dataset.name, config, seeds, widths, figures)
 
@@ -119,59 +116,58 @@ def _count(areas: Doubles) -> int:
 
 
 def prepare(dataset: Dataset, config: TrainConfig, seed: int) -> World:
-    """Train towers and pre-ranker as `cascada train` does, and find the candidates of every request."""
+    """Train what stands before the ranker as `cascada train` does, and find the candidates."""
     deterministic(config.threads, seed)
-    split, early, late = cut(dataset, config.split)
-    features = Features.of(dataset, build_schema(dataset, split.train, history_length=config.history_length))
-    timeline = features.timeline
-    validation = thinned(timeline.requests(split.validation), VALIDATION_REQUESTS)
-    test = thinned(timeline.requests(split.test), TEST_REQUESTS)
-    towers = train_towers(features, early, validation, config.tower, seed)
-    preranker = train_preranker(features, early, validation, towers.items, config.preranker, seed)
-    plan = sized(config, dataset.items)
-    space = Space.of(towers.item_vectors(), config.retrieval, seed, config.threads, dataset.item_ids)
-    funnels = Funnels(features, towers, preranker, space, plan, config)
-    before = funnels.after(early)
-    own = thinned(timeline.requests(late), config.ranker.requests)
-    funnels = replace(funnels, scorer=before.learn_pairs(own, seed))
-    before.scorer = funnels.scorer
-    uniform = np.random.default_rng(seed).integers(0, dataset.items, (len(own), UNIFORM)).astype(np.int32)
-    pools, uniform_cross = before.pools_and(own, uniform, "candidates, training")
-    known = funnels.after(split.train)
-    held_out = known.pools(validation, "candidates, validation")
-    width = choose_width(config, plan, held_out)
-    older = timeline.requests(early)
-    data = RankerData(own, pools, uniform, uniform_cross, older, validation, held_out)
+    ground = Ground.of(dataset, config.model_copy(update={"seed": seed}))
+    encoders = Encoders.learn(ground, None)
+    candidates = Candidates.of(ground, encoders)
+    funnels, plan = candidates.funnels, candidates.plan
+    features, validation = ground.features, ground.validation
+    data = RankerData(
+        ground.own,
+        candidates.pools,
+        candidates.uniform,
+        candidates.uniform_cross,
+        features.timeline.requests(ground.early),
+        validation,
+        candidates.held_out,
+    )
+    test = thinned(features.timeline.requests(ground.split.test), TEST_REQUESTS)
     return World(
         features,
-        towers.items,
-        data.within(width),
-        width,
+        encoders.towers.items,
+        data.within(plan.ranked),
+        plan,
         config.tower.dim + 1,
-        sliced(known, validation, width),
-        sliced(funnels.after(split.train_and_validation), test, width),
+        asked_of(validation, candidates.held_out, features, plan.ranked),
+        sliced(funnels.after(ground.split.train_and_validation), test, plan.ranked),
     )
 
 
 def sliced(funnel: Funnel, requests: Requests, width: int) -> dict[str, Asked]:
-    """By length of the histories, the requests whose target is among the best `width` candidates, and these.
+    """By length of the histories, what `asked_of` keeps."""
+    found = {}
+    for name, events in SLICES.items():
+        asked = requests if events is None else newest(requests, events)
+        found[name] = asked_of(asked, funnel.pools(asked, f"candidates, {name}"), funnel.features, width)
+    return found
+
+
+def asked_of(requests: Requests, pools: Sequence[Pool], features: Features, width: int) -> Asked:
+    """The requests whose target is among the best `width` candidates, and these.
 
     What a user met before the events that are left is no candidate: it would be one that the list leaves out.
     """
-    found = {}
-    item = funnel.features.timeline.item
-    for name, events in SLICES.items():
-        asked = requests if events is None else newest(requests, events)
-        pools, kept = [], []
-        for r, pool in enumerate(funnel.pools(asked, f"candidates, {name}")):
-            met = np.isin(pool.rows, item[int(requests.begin[r]) : int(requests.end[r])])
-            own = _without(pool, met)
-            if 0 <= own.place < width:
-                pools.append(Pool(own.rows[:width], own.cross[:width], own.target_cross, own.place))
-                kept.append(r)
-        place = np.array(kept, np.int64)
-        found[name] = Asked(asked.at(place), pools, place, len(asked))
-    return found
+    kept, place = [], []
+    item = features.timeline.item
+    for r, pool in enumerate(pools):
+        met = np.isin(pool.rows, item[int(requests.begin[r]) : int(requests.end[r])])
+        own = _without(pool, met)
+        if 0 <= own.place < width:
+            kept.append(Pool(own.rows[:width], own.cross[:width], own.target_cross, own.place))
+            place.append(r)
+    at = np.array(place, np.int64)
+    return Asked(requests.at(at), kept, at, len(requests))
 
 
 def newest(requests: Requests, events: int) -> Requests:
@@ -219,12 +215,21 @@ def exported(world: World, model: RankerModel) -> dict[str, Ranker]:
 
 def train(world: World, config: RankerConfig, seed: int) -> RankerModel:
     """One ranker on the world's candidates."""
-    return train_ranker(world.features, world.data, world.width, config, seed, world.query, start=world.start)
+    return train_ranker(
+        world.features,
+        world.data,
+        world.plan.ranked,
+        config,
+        seed,
+        world.query,
+        start=world.start,
+        cut=world.plan.cut,
+    )
 
 
 def judge(world: World, logits_of: Callable[[Asked], list[Floats]]) -> dict[str, dict[str, Any]]:
     """A ranker's figures by slice of the test; log loss is that of pCTR, fitted by Platt on validation."""
-    asked = world.validation["all events"]
+    asked = world.validation
     logits, labels, _ = labelled(logits_of(asked), asked.pools)
     calibrator = calibrators["platt"].fit(logits, labels)
     figures = {}
@@ -237,8 +242,8 @@ def judge(world: World, logits_of: Callable[[Asked], list[Floats]]) -> dict[str,
 
 
 def before(asked: Asked) -> list[Floats]:
-    """The scores of the stage before the ranker."""
-    return [pool.cross[:, CROSS.index("prerank")] for pool in asked.pools]
+    """Scores that keep the order of the cut."""
+    return [-np.arange(len(pool.rows), dtype=np.float32) for pool in asked.pools]
 
 
 def judged(scores: Sequence[Floats], asked: Asked) -> dict[str, Any]:
@@ -257,7 +262,7 @@ def judged(scores: Sequence[Floats], asked: Asked) -> dict[str, Any]:
 
 
 def _logits(world: World, model: RankerModel, asked: Asked) -> list[Floats]:
-    return model.logits(world.features.batch(asked.requests), asked.pools, world.width)
+    return model.logits(world.features.batch(asked.requests), asked.pools, world.plan.ranked)
 
 
 def _served(world: World, ranker: Ranker, asked: Asked) -> list[Floats]:

@@ -208,7 +208,11 @@ class _Trainer:
         """Learn from the funnel's own candidates and scores, from the best of `starts`."""
         data, config = self.data, self.config
         batches = self.features.batch(data.requests)
-        validation = self.features.batch(data.validation)
+        # Whose target the cut lost counts 0 whatever the ranker says of the others.
+        found = [r for r, pool in enumerate(data.validation_pools) if 0 <= pool.place < width]
+        pools = [data.validation_pools[r] for r in found]
+        validation = self.features.batch(data.validation.at(np.array(found, np.int64)))
+        share = len(found) / max(len(data.validation), 1)
         best = (-1.0, self.items.state_dict(), self.ranker.state_dict())
 
         def loss(index: Tensor) -> Tensor:
@@ -220,7 +224,7 @@ class _Trainer:
         def after_epoch(epoch: int) -> str:
             nonlocal best
             model = RankerModel(self.items, self.ranker, 0.0)
-            value = funnel_ndcg(model.logits(validation, data.validation_pools, width), data.validation_pools)
+            value = share * funnel_ndcg(model.logits(validation, pools, width), pools)
             if value > best[0]:
                 best = (
                     value,

@@ -6,14 +6,31 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.data.simulator import simulate
 from models.encode import CROSS
 from models.studies import aw_moe
+from models.studies.aw_moe import compare
+from models.training.candidates import Candidates
 from models.training.config import TrainConfig
+from models.training.encoders import Encoders
 from models.training.funnel import Pool
+from models.training.ground import Ground
 from models.training.timeline import Requests
 from service.replay.ranker_tables import tell_rankers
 
 USERS = 40
+CONFIG = TrainConfig.model_validate(
+    {
+        "threads": 1,
+        "history_length": 10,
+        "split": {"ranker_events": 2},
+        "tower": {"dim": 8, "layers": 1, "epochs": 1, "batch": 64},
+        "query": {"hidden": 8, "epochs": 1},
+        "retrieval": {"clusters": 6, "factors": 4},
+        "preranker": {"dim": 8, "epochs": 1, "batch": 64},
+        "ranker": {"dim": 8, "experts": 2, "hidden": [8, 8], "activation": 4, "candidates": 8, "epochs": 1},
+    }
+)
 
 
 def pool(place: int, size: int = 20) -> Pool:
@@ -26,6 +43,28 @@ def asked(places: list[int]) -> aw_moe.Asked:
     zeros = np.zeros(count, np.int64)
     requests = Requests(zeros, np.array(places, np.int32), zeros, zeros.astype(np.int16), zeros, zeros + 9)
     return aw_moe.Asked(requests, [pool(place) for place in places], np.arange(count), count)
+
+
+def test_a_study_is_plain_and_its_rankers_get_the_candidates_of_a_run(monkeypatch):
+    world = simulate(users=80, items=90, seed=4, sessions=5.0)[0]
+    few = {name: aw_moe.VARIANTS[name] for name in (aw_moe.RIVAL, aw_moe.FULL)}
+    monkeypatch.setattr(aw_moe, "VARIANTS", few)
+    made = []
+    monkeypatch.setattr(aw_moe, "compare", lambda *given: made.append(given[0]) or compare(*given))
+    found = aw_moe.study(world, CONFIG, [0])
+    for part in aw_moe.SLICES:
+        assert set(found["slices"][part]) > {aw_moe.BEFORE, *few}
+        assert 0 < found["requests"][part][0] <= 80
+        assert all(0 <= line["GAUC"] <= 1 for line in found["slices"][part].values())
+    json.dumps(found, allow_nan=False)
+    ground = Ground.of(world, CONFIG)
+    of_run = Candidates.of(ground, Encoders.learn(ground, None))
+    assert made[0].plan == of_run.plan
+    width = of_run.plan.ranked
+    kept = [pool for pool in of_run.held_out if 0 <= pool.place < width]
+    assert [pool.rows.tolist() for pool in made[0].validation.pools] == [
+        pool.rows[:width].tolist() for pool in kept
+    ]
 
 
 def test_the_target_on_top_is_perfect_and_at_the_end_worthless():
