@@ -89,7 +89,7 @@ def _write_items(folder: Path, world: World) -> None:
         folder / artifacts.ITEM_CREATED, NOW_MS - DAY_MS * (1 + np.arange(len(world), dtype=np.int64) % 365)
     )
     np.save(folder / artifacts.ITEM_AVAILABLE, np.ones(len(world), bool))
-    np.save(folder / artifacts.ITEM_VECTORS, np.asarray(world.vectors))
+    np.save(folder / artifacts.ITEM_VECTORS, artifacts.half(world.vectors))
     np.save(folder / artifacts.PRERANK_VECTORS, artifacts.half(directions))
     np.save(folder / artifacts.RANK_VECTORS, artifacts.half(directions))
     np.save(folder / artifacts.POPULARITY, np.asarray(world.popularity)[None])

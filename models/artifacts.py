@@ -234,6 +234,20 @@ def half(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
     return halves
 
 
+def rounded(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Vectors as a table of half precision will give them back.
+
+    Raises:
+        ValueError: as `half` does.
+    """
+    return single(half(vectors))
+
+
+def taken(table: NDArray[np.floating[Any]], rows: NDArray[Any]) -> NDArray[np.float32]:
+    """The vectors of `rows` (any shape) of a table [m, d] of single or half precision: [*rows.shape, d]."""
+    return single(table.take(rows, axis=0))
+
+
 def single(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Halves as float32, bit for bit what a cast gives, in a fraction of the time; other kinds are cast.
 

@@ -6,6 +6,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artifacts import taken
 from retrieval.index import VectorIndex
 from retrieval.order import top_mask
 from retrieval.threads import bound_threads
@@ -72,7 +73,7 @@ def recalls(index: VectorIndex, vectors: Floats, queries: Floats, k: int, *, thr
 
 def found_share(vectors: Floats, queries: Floats, found: Rows, scores: Floats) -> Floats:
     """Share of rows `found` [q, k] that are as good as the exact best `scores` [q, k]: [q]."""
-    real = np.where(found >= 0, np.einsum("qd,qkd->qk", queries, np.asarray(vectors[found])), -np.inf)
+    real = np.where(found >= 0, np.einsum("qd,qkd->qk", queries, taken(vectors, found)), -np.inf)
     edge = scores[:, -1:] - _ROUNDING * np.abs(scores).max(axis=1, keepdims=True)
     share: Floats = (real >= edge).mean(axis=1, dtype=np.float32)
     return share

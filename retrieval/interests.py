@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artifacts import taken
 from models.plan import Plan
 from retrieval.clusters import unit
 from retrieval.faiss_index import FaissIndex, build_flat
@@ -151,7 +152,7 @@ class InterestModel:
             return user_vector
         if len(rows) == 0:
             return self._mean_vector
-        mean = unit(weights.astype(np.float32) @ self._items[rows, :-1])
+        mean = unit(weights.astype(np.float32) @ taken(self._items, rows)[:, :-1])
         return np.append(mean * np.linalg.norm(self._mean_vector[:-1]), self._mean_vector[-1])
 
     def _nearest(self, vector: Floats) -> Rows | None:
@@ -192,7 +193,8 @@ class InterestModel:
         position[chosen] = np.arange(len(chosen), dtype=np.int32)
         place = position[clusters]
         inside = place >= 0
-        own = _group_means(place[inside], weights[inside], self._items[rows[inside], :-1], len(chosen))
+        mine = taken(self._items, rows[inside])[:, :-1]
+        own = _group_means(place[inside], weights[inside], mine, len(chosen))
         if near is None:
             others = self._centroids[chosen]
         else:

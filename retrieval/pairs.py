@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artifacts import taken
 from retrieval.distinct import representatives
 from retrieval.neighbours import Neighbours
 from retrieval.order import descending
@@ -85,7 +86,7 @@ def pairs_of(
     rows = targets[first]
     target = (np.cumsum(first) - 1)[leader].astype(np.int32)
     fame = np.log1p(popularity[rows])
-    taste = vectors[rows] @ user_vector
+    taste = taken(vectors, rows) @ user_vector
     features = np.empty((len(targets), len(FEATURES)), np.float32)
     features[:, 0] = np.log(neighbours.scores[history].ravel()[place] + _LEAST)
     features[:, 1] = _LOG[rank]

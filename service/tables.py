@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifacts import single
+from models.artifacts import taken
 
 Floats = NDArray[np.float32]
 
@@ -31,9 +31,9 @@ class Table:
     def take(self, rows: NDArray[Any]) -> Floats:
         """The vectors of `rows` (any shape): [*rows.shape, d]."""
         if len(self.extra) == 0:
-            return single(self.base.take(rows, axis=0))
+            return taken(self.base, rows)
         size = len(self.base)
-        vectors: Floats = single(self.base.take(np.minimum(rows, size - 1), axis=0))
+        vectors = taken(self.base, np.minimum(rows, size - 1))
         late = rows >= size
         vectors[late] = self.extra[rows[late] - size]
         return vectors

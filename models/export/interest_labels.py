@@ -48,7 +48,12 @@ def write_interest_labels(folder: Path, records: Sequence[Mapping[str, Any]], sc
     clusters = members(assignment, len(centroids))
     attributes = typical_values(records, schema.item_fields, clusters)
     items = [
-        typical_items(rows[available[rows]], vectors[rows[available[rows]], :-1], centroid, popularity)
+        typical_items(
+            rows[available[rows]],
+            artifacts.taken(vectors, rows[available[rows]])[:, :-1],
+            centroid,
+            popularity,
+        )
         for rows, centroid in zip(clusters, centroids, strict=True)
     ]
     labels = [

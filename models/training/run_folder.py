@@ -117,7 +117,7 @@ def _write_items(folder: Path, dataset: Dataset, trained: Trained) -> None:
     np.save(folder / artifacts.ITEM_TOKENS, trained.encoders.towers.items.tokens.numpy())
     np.save(folder / artifacts.ITEM_CREATED, dataset.item_created_ms)
     np.save(folder / artifacts.ITEM_AVAILABLE, dataset.item_available)
-    np.save(folder / artifacts.ITEM_VECTORS, trained.encoders.space.vectors)
+    np.save(folder / artifacts.ITEM_VECTORS, artifacts.half(trained.encoders.space.vectors))
     np.save(folder / artifacts.PRERANK_VECTORS, artifacts.half(trained.encoders.preranker.item_vectors()))
     np.save(folder / artifacts.RANK_VECTORS, artifacts.half(trained.ranker.item_vectors()))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artifacts import rounded
 from models.data.columns import Dataset
 from models.training.config import RetrievalConfig
 from models.training.factors import learn_factors
@@ -67,10 +68,13 @@ class Space:
     ) -> Space:
         """Cluster the directions and index the whole vectors; `names` [m] are the items' ids.
 
+        All of them read the vectors as the bundle will keep them, in half precision.
+
         Raises:
             NotFinite: a vector is not finite; names the item.
         """
         check_finite(vectors, names)
+        vectors = rounded(vectors)
         clusters = fit_clusters(vectors[:, :-1], config.clusters, seed)
         settings = IndexSettings(config.index)
         index = build_index(vectors, settings, seed, threads=threads, clusters=clusters.centroids)

@@ -44,10 +44,10 @@ class Towers:
             return self.items.eval().all().numpy()
 
     def user_vectors(self, batch: Batch) -> Floats:
-        """[B, d + 1]."""
+        """[B, d + 1], of events that are read as a bundle has them, in half precision."""
         self.users.eval()
         with torch.no_grad():
-            table = self.items.eval().all()
+            table = self.items.eval().all().half().float()
             parts = [
                 encode_users(self.users, table, batch.at(torch.arange(block.start, block.stop)))
                 for block in in_blocks(len(batch), BLOCK)

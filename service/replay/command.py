@@ -244,7 +244,7 @@ def evaluate(
     engine = Engine.build(bundle, NullObserver())
     replayed = replay(engine, dataset, timeline, requests)
     names = engine.cascades[Kind.RECOMMEND].source_names
-    vectors = np.asarray(bundle.item_vectors)[:, :-1]
+    vectors = np.asarray(bundle.item_vectors, np.float32)[:, :-1]
     yardstick = Yardstick.of(dataset, timeline, split, requests, vectors)
     turned = {"knob": knob(bundle, dataset, timeline, requests, yardstick)} if turn else {}
     others = {

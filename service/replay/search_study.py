@@ -192,7 +192,7 @@ def query_tower(
 ) -> QueryTower:
     """A query tower of these queries for the bundle's items, exported as any."""
     encoder = None if bundle.query_tower is None else bundle.query_tower.encoder
-    model = train_query(dataset, queries, np.asarray(bundle.item_vectors), config, seed, encoder)
+    model = train_query(dataset, queries, np.asarray(bundle.item_vectors, np.float32), config, seed, encoder)
     return QueryTower(Graph.open(export_query(model).onnx), model.reader)
 
 
