@@ -51,6 +51,17 @@ class SplitConfig(_Section):
     ranker_share: float = Field(
         0.1, gt=0, lt=1, description="global-time: newest share of the training events"
     )
+    requests: Literal["auto", "next", "ahead"] = Field(
+        "auto",
+        description="what cut, ranker and validation are asked: each event after all before it (next), "
+        "or once per user, at the first of his events, for all of them (ahead), as the test is judged; "
+        "auto: ahead under global-time, else next",
+    )
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a user's events of a part are one question."""
+        return self.requests == "ahead" or (self.requests == "auto" and self.protocol == "global-time")
 
     def apply(self, dataset: Dataset) -> Split:
         """The split of a data set under this protocol.

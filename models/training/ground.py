@@ -51,8 +51,9 @@ class Ground:
         split, early, late = cut(dataset, config.split)
         schema = build_schema(dataset, split.train, history_length=config.history_length)
         features = Features.of(dataset, schema)
-        validation = thinned(features.timeline.requests(split.validation), VALIDATION_REQUESTS)
-        own = thinned(features.timeline.requests(late), config.ranker.requests)
+        requests, ahead = features.timeline.requests, config.split.ahead
+        validation = thinned(requests(split.validation, ahead=ahead), VALIDATION_REQUESTS)
+        own = thinned(requests(late, ahead=ahead), config.ranker.requests)
         return cls(dataset, config, features, split, early, late, validation, own)
 
     @contextmanager

@@ -18,9 +18,9 @@ from models.plan import ONLY_PRERANK
 from models.training.batches import Batch, Schedule, fit, in_blocks, shuffled
 from models.training.config import RankerConfig
 from models.training.features import Features
-from models.training.funnel import Pool, cut_weights
-from models.training.listwise import fit_listwise
+from models.training.funnel import Pool
 from models.training.networks import aw_moe, item_tower
+from models.training.ranker_start import as_cut, starts
 from models.training.ranker_terms import Contrast, Fit, KindHeads, Step, rank
 from models.training.timeline import Requests
 
@@ -30,8 +30,6 @@ Rows = NDArray[np.int32]
 
 BLOCK = 4
 """Requests ranked at once outside training: so few that events x candidates stay in cache."""
-STACK = 1000
-"""Requests of the linear fit at most."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +121,12 @@ def train_ranker(
     """Train in phases; keep the state that ranks `validation` best among `width` candidates.
 
     The earlier stages know the older requests by heart, so their scores there are too good to be believed.
-    A warm-up, if configured, learns from older requests with the cross features hidden (at their mean). A
-    listwise linear fit then finds how much to trust each score and the experts. The last phase learns from
-    requests that the earlier stages never saw, with the scores that serving will see. It starts from that
-    fit, from the weights of the `cut` or from the pre-ranker's score alone, whichever ranks best, and the
-    start competes with each epoch: on little data the ranker is not worse than the stage before it (our
-    choice). Its items start from those of the tower `start`. `query` is the number of components of a
-    search's query.
+    A warm-up, if configured, learns from older requests with the cross features hidden (at their mean).
+    Listwise linear fits then find how much to trust each score and the experts. The last phase learns from
+    requests that the earlier stages never saw, with the scores that serving will see. It starts from one of
+    these fits or from the weights of the `cut`, whichever ranks best, and the start competes with each epoch:
+    on little data the ranker is not worse than the stage before it (our choice). Its items start from those
+    of the tower `start`. `query` is the number of components of a search's query.
     """
     torch.manual_seed(seed)
     trainer = _Trainer(features, data, config, query, seed)
@@ -180,31 +177,25 @@ class _Trainer:
             loss,
         )
 
-    def starts(self, width: int, cut: Mapping[str, float]) -> list[tuple[Tensor, float]]:
-        """Linear paths and blends: by listwise fits over the funnel's candidates of everything that is known,
-        and of the pre-ranker's score alone; and the cut's."""
+    def starts(self, width: int, cut: Mapping[str, float]) -> list[tuple[Floats, float]]:
+        """Weights to start from: see `models.training.ranker_start`."""
         with torch.no_grad():
             self.ranker.start_from(torch.zeros(len(CROSS)), 1.0)
-        some = np.linspace(0, len(self.data.requests) - 1, min(len(self.data.requests), STACK)).astype(
-            np.int64
-        )
-        pools = [with_target(self.data.pools[r], int(self.data.requests.target[r]), width) for r in some]
-        batch = self.features.batch(self.data.requests.at(some))
-        model = RankerModel(self.items, self.ranker, 0.0)
-        experts = model.logits(batch, pools, width + 1)
+        model, data = RankerModel(self.items, self.ranker, 0.0), self.data
         mean, scale = self.ranker.cross_mean.numpy(), self.ranker.cross_scale.numpy()
-        columns = [
-            np.column_stack([(pool.cross - mean) / scale, own])
-            for pool, own in zip(pools, experts, strict=True)
-        ]
-        places = [pool.place for pool in pools]
-        weights = fit_listwise(columns, places)
-        before, alone = CROSS.index("prerank"), torch.zeros(len(CROSS))
-        alone[before] = float(fit_listwise([each[:, [before]] for each in columns], places)[0])
-        own = torch.from_numpy(cut_weights(cut)) * self.ranker.cross_scale
-        return [(torch.from_numpy(weights[:-1]), float(weights[-1])), (alone, 0.0), (own, 0.0)]
 
-    def train(self, width: int, starts: list[tuple[Tensor, float]]) -> RankerModel:
+        def columns(index: NDArray[np.int64], pools: list[Pool]) -> list[Floats]:
+            longest = max(len(pool.rows) for pool in pools)
+            experts = model.logits(self.features.batch(data.requests.at(index)), pools, longest)
+            return [
+                np.column_stack([(pool.cross - mean) / scale, own])
+                for pool, own in zip(pools, experts, strict=True)
+            ]
+
+        found = starts(data.pools, data.requests.target, width, columns)
+        return [*found, as_cut(cut, scale)]
+
+    def train(self, width: int, starts: list[tuple[Floats, float]]) -> RankerModel:
         """Learn from the funnel's own candidates and scores, from the best of `starts`."""
         data, config = self.data, self.config
         batches = self.features.batch(data.requests)
@@ -234,7 +225,7 @@ class _Trainer:
             return f"validation NDCG@10 {value:.4f}"
 
         for weights, blend in starts:
-            self.ranker.start_from(weights, blend)
+            self.ranker.start_from(torch.from_numpy(weights), blend)
             after_epoch(-1)
         self.ranker.load_state_dict(best[2])
         fit(
@@ -323,16 +314,6 @@ def padded(pools: list[Pool], width: int) -> tuple[NDArray[np.int64], Floats]:
         rows[b, :length] = pool.rows[:length]
         cross[b, :length] = pool.cross[:length]
     return rows, cross
-
-
-def with_target(pool: Pool, target: int, width: int) -> Pool:
-    """The best `width` candidates, and the target behind them where it is not among them."""
-    if 0 <= pool.place < width:
-        return Pool(pool.rows[:width], pool.cross[:width], pool.target_cross, pool.place)
-    rows = np.append(pool.rows[:width], np.int32(target))
-    return Pool(
-        rows, np.concatenate([pool.cross[:width], pool.target_cross[None]]), pool.target_cross, len(rows) - 1
-    )
 
 
 def funnel_ndcg(scores: list[Floats], pools: list[Pool], k: int = 10) -> float:

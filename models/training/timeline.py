@@ -71,16 +71,20 @@ class Timeline:
         self.place = np.empty(dataset.events, np.int64)
         self.place[order] = np.arange(dataset.events)
 
-    def requests(self, events: NDArray[np.integer[Any]]) -> Requests:
+    def requests(self, events: NDArray[np.integer[Any]], *, ahead: bool = False) -> Requests:
         """A request per event of the data set: the user at that moment, everything earlier as history.
 
-        Events with an item that the user has been at before make no request: lists leave out what was seen.
+        With `ahead` each user asks but once, at the first of his `events`, for all of them: his requests have
+        moment and history in common and differ in the target. Events with an item that the user has been at
+        before make no request: lists leave out what was seen.
         """
-        place = self.place[events]
-        place = place[self.first[place]]
+        place = np.sort(self.place[events]) if ahead else self.place[events]
+        asked = place[np.searchsorted(self.user[place], self.user[place])] if ahead else place
+        new = self.first[place]
+        place, asked = place[new], asked[new]
         user = self.user[place]
         return Requests(
-            user, self.item[place], self.time_ms[place], self.placement[place], self.start[user], place
+            user, self.item[place], self.time_ms[asked], self.placement[asked], self.start[user], asked
         )
 
     def histories(self, schema: Schema, requests: Requests, now_ms: Index | None = None) -> History:

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.encode import CROSS
 from models.training.funnel import Pool
-from models.training.ranker import RankerData, funnel_ndcg, padded, with_target
+from models.training.ranker import RankerData, funnel_ndcg, padded
+from models.training.ranker_start import TOP, starts, top, with_target
 from models.training.timeline import Requests
 
 WIDTH = len(CROSS)
@@ -31,6 +34,52 @@ def test_a_target_that_the_funnel_lost_or_cut_stands_behind_the_best(place):
     kept = with_target(pool([7, 8, 9], place), target=9, width=2)
     assert (kept.rows.tolist(), kept.place) == ([7, 8, 9], 2)
     assert kept.cross[:, 0].tolist() == [7, 8, 99]
+
+
+class TestStarts:
+    """Scores of 200 candidates: one is noise but among the fusion's best, where it tells the target."""
+
+    REQUESTS, CANDIDATES = 300, 200
+
+    def pools(self) -> list[Pool]:
+        random = np.random.default_rng(5)
+        made = []
+        for _ in range(self.REQUESTS):
+            cross = random.normal(size=(self.CANDIDATES, WIDTH)).astype(np.float32)
+            fused = np.sort(random.random(self.CANDIDATES))[::-1]
+            cross[:, CROSS.index("fused")] = fused
+            place = int(random.integers(TOP)) if random.random() < 0.3 else int(random.integers(TOP, 200))
+            # Among the best the tower's score tells the target; deep in the list its opposite does.
+            cross[place, CROSS.index("tower")] += 3 if place < TOP else -3
+            made.append(Pool(np.arange(200, dtype=np.int32), cross, cross[place], place))
+        return made
+
+    def columns(self, index, pools):
+        return [np.column_stack([pool.cross, np.zeros(len(pool.rows), np.float32)]) for pool in pools]
+
+    def fits(self) -> list[np.ndarray]:
+        targets = np.array([pool.place for pool in self.pools()], np.int32)
+        return [weights for weights, _ in starts(self.pools(), targets, 200, self.columns)]
+
+    def test_one_fit_cares_for_the_top_of_the_list_alone(self):
+        whole, _, _, first = self.fits()
+        assert whole[CROSS.index("tower")] < 0 < first[CROSS.index("tower")]
+
+    def test_two_trust_one_score_alone(self):
+        _, prerank, fused, _ = self.fits()
+        assert np.flatnonzero(prerank).tolist() == [CROSS.index("prerank")]
+        assert np.flatnonzero(fused).tolist() == [CROSS.index("fused")]
+
+    def test_without_a_target_among_the_first_there_is_no_such_fit(self):
+        lost = [replace(pool, place=-1) for pool in self.pools()]
+        found = starts(lost, np.zeros(len(lost), np.int32), 100, self.columns)
+        assert len(found) == 3
+
+    def test_the_first_are_the_fusions_within_the_width(self):
+        one = self.pools()[0]
+        found = top(one, width=20)
+        assert len(found.rows) == 20
+        assert found.place == (one.place if one.place < 20 else -1)
 
 
 def test_ndcg_counts_the_targets_place_and_nothing_for_a_lost_one():

@@ -5,6 +5,7 @@ import pytest
 
 from models.encode import bucket_span
 from models.schema import Schema
+from models.training.held_out import held_out
 from models.training.timeline import Timeline, newest_per_user
 from tests.unit.models.data.tiny import events_dataset
 
@@ -50,6 +51,30 @@ class TestRequests:
         assert requests.target.tolist() == [3, 3, 4, 5]
         assert requests.user.tolist() == [0, 1, 0, 1]
         assert items_of(timeline, requests, 2) == [3, 3]
+
+    def test_ahead_a_user_asks_once_for_all_of_his_events(self):
+        timeline = Timeline(events_dataset([0, 1, 0, 0, 1, 0], [3, 5, 4, 3, 6, 7], [10, 20, 30, 40, 50, 60]))
+        requests = timeline.requests(np.array([5, 2, 4, 3]), ahead=True)
+        assert requests.user.tolist() == [0, 0, 1]
+        assert requests.target.tolist() == [4, 7, 6]
+        assert requests.now_ms.tolist() == [30, 30, 50]
+        assert [items_of(timeline, requests, r) for r in range(3)] == [[3], [3], [5]]
+
+    def test_ahead_the_moment_is_the_first_event_be_its_item_new_or_not(self):
+        timeline = Timeline(one_user([3, 3, 4], times=[10, 20, 30]))
+        requests = timeline.requests(np.array([1, 2]), ahead=True)
+        assert (requests.target.tolist(), requests.now_ms.tolist()) == ([4], [20])
+        assert items_of(timeline, requests, 0) == [3]
+
+    def test_ahead_the_requests_are_those_of_the_test(self):
+        dataset = random_world()
+        timeline, late = Timeline(dataset), np.arange(dataset.events // 2, dataset.events)
+        judged, asked = held_out(timeline, late), timeline.requests(late, ahead=True)
+        for r in range(len(judged)):
+            own = asked.at(asked.user == judged.user[r])
+            assert set(own.target) == set(judged.relevant[r]) - {-1}
+            assert set(own.end) == {judged.end[r]}
+            assert set(own.now_ms) == {judged.now_ms[r]}
 
     def test_no_history_holds_anything_as_late_as_the_request(self):
         dataset = random_world()
