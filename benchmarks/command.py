@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import one_thread
 from benchmarks.report import Report
@@ -13,108 +17,92 @@ FOLDER = Path(".bench")
 LEAST = 1000
 LEAST_MINUTES = 0.5
 SIZES = (10_000, 100_000, 1_000_000)
-NAMES = (
-    "prepare",
-    "kernel",
-    "growth",
-    "memory",
-    "search",
-    "freshness",
-    "recall-only",
-    "preranking",
-    "ranking",
-    "cascade",
-)
-"""Of `all`, too, in this order."""
-LONG = ("overload", "swap", "soak", "capacity")
-"""Only when they are asked for."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run was asked for."""
+
+    root: Path
+    sizes: tuple[int, ...]
+    command: str
+    seconds: float
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A bench: the function of its name in the module of its name, with the arguments that `takes` makes."""
+
+    takes: Callable[[Asked], tuple[Any, ...]]
+    sizes: tuple[int, ...] = SIZES[1:2]
+    long: bool = False
+    """Only run when it is asked for, and not as one of all."""
+
+    def run(self, name: str, asked: Asked) -> list[tuple[Report, bytes | None]]:
+        """Its reports, and their pictures (PNG)."""
+        name = name.replace("-", "_")
+        # Each brings other libraries, and a server must be started before they are in memory.
+        found = getattr(import_module(f"benchmarks.{name}"), name)(*self.takes(asked))
+        reports = found if isinstance(found, list) else [found]
+        return [each if isinstance(each, tuple) else (each, None) for each in reports]
+
+
+def _every(asked: Asked) -> tuple[Any, ...]:
+    return asked.root, asked.sizes, asked.command
+
+
+def _largest(asked: Asked) -> tuple[Any, ...]:
+    return asked.root, asked.sizes[-1], asked.command
+
+
+def _for_seconds(times: int) -> Callable[[Asked], tuple[Any, ...]]:
+    return lambda asked: (*_largest(asked), times * asked.seconds)
+
+
+def _for_minutes(asked: Asked) -> tuple[Any, ...]:
+    command = f"{asked.command} --minutes {asked.minutes:g}"
+    return asked.root, asked.sizes[-1], command, asked.minutes
+
+
+BENCHES = {
+    "prepare": Bench(_every, SIZES),
+    "kernel": Bench(_every, SIZES),
+    "growth": Bench(_every, SIZES),
+    "memory": Bench(_largest, SIZES[-1:]),
+    "search": Bench(_largest),
+    "freshness": Bench(_for_seconds(4)),
+    "recall-only": Bench(_for_seconds(1)),
+    "preranking": Bench(lambda asked: (asked.sizes, asked.command)),
+    "ranking": Bench(lambda asked: (asked.command,)),
+    "cascade": Bench(_for_seconds(1), SIZES),
+    "overload": Bench(_for_seconds(2), long=True),
+    "swap": Bench(_for_seconds(1), long=True),
+    "soak": Bench(_for_minutes, long=True),
+    "capacity": Bench(_every, SIZES, long=True),
+}
 
 
 def main(argv: list[str]) -> int:
     """Run `cascada bench ARGV`; 0 on success, 2 on bad input or something missing, in one line."""
     arguments = _parser().parse_args(argv)
     one_thread()
-    names = NAMES if arguments.name == "all" else (arguments.name,)
+    every = [name for name, bench in BENCHES.items() if not bench.long]
     try:
         arguments.folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            _run(name, arguments)
+        for name in every if arguments.name == "all" else [arguments.name]:
+            for report, picture in BENCHES[name].run(name, _asked(name, arguments)):
+                show(report, arguments.folder, picture)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"cascada bench: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
 
-def _run(name: str, arguments: argparse.Namespace) -> None:
-    root: Path = arguments.folder
-    sizes: list[int] = arguments.items or list(_DEFAULT_SIZES[name])
+def _asked(name: str, arguments: argparse.Namespace) -> Asked:
+    sizes = tuple(arguments.items or BENCHES[name].sizes)
     command = " ".join(["cascada bench", name, *(f"--items {size}" for size in arguments.items or ())])
-    # Each brings other libraries, and a server must be started before they are in memory.
-    if name == "prepare":
-        from benchmarks.scale import Scale
-
-        for size in sizes:
-            Scale(root, size).prepare()
-        return
-    if name == "capacity":
-        from benchmarks.capacity import capacity
-
-        for each in capacity(root, sizes, command):
-            show(each, root)
-        return
-    if name == "kernel":
-        from benchmarks.kernel import kernel
-
-        report = kernel(root, sizes, command)
-    elif name == "growth":
-        from benchmarks.growth import growth
-
-        report = growth(root, sizes, command)
-    elif name == "memory":
-        from benchmarks.memory import memory
-
-        report = memory(root, sizes[-1], command)
-    elif name == "search":
-        from benchmarks.search import search
-
-        report = search(root, sizes[-1], command)
-    elif name == "ranking":
-        from benchmarks.ranking import ranking
-
-        report = ranking(command)
-    elif name == "preranking":
-        from benchmarks.preranking import preranking
-
-        report = preranking(sizes, command)
-    elif name == "cascade":
-        from benchmarks.cascade import cascade
-
-        report = cascade(root, sizes[-1], command, arguments.seconds)
-    elif name == "overload":
-        from benchmarks.overload import overload
-
-        report = overload(root, sizes[-1], command, 2 * arguments.seconds)
-    elif name == "swap":
-        from benchmarks.swap import swap
-
-        report = swap(root, sizes[-1], command, arguments.seconds)
-    elif name == "soak":
-        from benchmarks.soak import soak
-
-        report, picture = soak(
-            root, sizes[-1], f"{command} --minutes {arguments.minutes:g}", arguments.minutes
-        )
-        show(report, root, picture)
-        return
-    elif name == "freshness":
-        from benchmarks.freshness import freshness
-
-        report = freshness(root, sizes[-1], command, 4 * arguments.seconds)
-    else:
-        from benchmarks.recall_only import recall_only
-
-        report = recall_only(root, sizes[-1], command, arguments.seconds)
-    show(report, root)
+    return Asked(arguments.folder, sizes, command, arguments.seconds, arguments.minutes)
 
 
 def show(report: Report, root: Path, picture: bytes | None = None) -> None:
@@ -126,28 +114,10 @@ def show(report: Report, root: Path, picture: bytes | None = None) -> None:
     print(f"wrote {path}", file=sys.stderr)
 
 
-_DEFAULT_SIZES = {
-    "prepare": SIZES,
-    "kernel": SIZES,
-    "growth": SIZES,
-    "memory": SIZES[-1:],
-    "search": SIZES[1:2],
-    "freshness": SIZES[1:2],
-    "recall-only": SIZES[1:2],
-    "preranking": SIZES[1:2],
-    "ranking": SIZES[1:2],
-    "cascade": SIZES,
-    "overload": SIZES[1:2],
-    "swap": SIZES[1:2],
-    "soak": SIZES[1:2],
-    "capacity": SIZES,
-}
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cascada bench", description=__doc__)
     parser.add_argument(
-        "name", choices=[*NAMES, *LONG, "all"], help="what to measure; prepare only fills the folder"
+        "name", choices=[*BENCHES, "all"], help="what to measure; prepare only fills the folder"
     )
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help="worlds, indexes and results (%(default)s)"
