@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.artifacts import BundleError, single
 from models.encode import History
+from models.masks import every
 
 Floats = NDArray[np.float32]
 
@@ -102,7 +103,7 @@ def history_inputs(
     history go by their own names.
     """
     events = gather(vectors, history.rows)
-    if not history.mask.all():
+    if not every(history.mask):
         events = events * history.mask[:, :, None]
     return {**{name: getattr(history, name) for name in _COLUMNS}, "events": events, "profile": profile}
 

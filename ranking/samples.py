@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import every
+
 Doubles = NDArray[np.float64]
 
 _LARGEST = np.nextafter(1.0, 0.0)
@@ -35,7 +37,8 @@ def checked(
 
 def sigmoid(log_odds: NDArray[Any]) -> Doubles:
     """Probabilities in the open interval (0, 1); NaN where the log-odds are not finite."""
-    x = np.where(np.isfinite(log_odds), log_odds, np.nan).astype(np.float64)
+    finite = np.isfinite(log_odds)
+    x = (log_odds if every(finite) else np.where(finite, log_odds, np.nan)).astype(np.float64)
     small = np.exp(-np.abs(x))
     probability = np.where(x < 0, small, 1.0) / (1.0 + small)
     return np.clip(probability, _SMALLEST, _LARGEST)

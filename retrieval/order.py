@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import every, some
+
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 
 def descending(scores: Floats, rows: Rows) -> NDArray[np.intp]:
     """Positions [N] from the best score to the worst; non-finite scores last, ties by ascending row."""
-    return by_keys(np.where(np.isfinite(scores), -scores, np.inf), rows)
+    finite = np.isfinite(scores)
+    return by_keys(-scores if every(finite) else np.where(finite, -scores, np.inf), rows)
 
 
 def by_keys(first: NDArray[Any], *then: NDArray[Any]) -> NDArray[np.intp]:
@@ -23,7 +26,7 @@ def by_keys(first: NDArray[Any], *then: NDArray[Any]) -> NDArray[np.intp]:
     """
     order = np.argsort(first)
     ranked = first[order]
-    if (ranked[1:] == ranked[:-1]).any():
+    if some(ranked[1:] == ranked[:-1]):
         return np.lexsort((*reversed(then), first))
     return order
 

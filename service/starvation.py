@@ -94,4 +94,4 @@ def _left_over(query: Query, outcome: Outcome, last_round: str) -> int:
     """Candidates that the caps kept from a page that had room."""
     if not query.caps:
         return 0
-    return sum(len(fate.rows) for fate in outcome.fates if fate.stage == last_round)
+    return sum(len(fate) for fate in outcome.fates if fate.stage == last_round)

@@ -51,5 +51,5 @@ def _competitors(auction: Auction, catalogue: Catalogue) -> list[dict[str, Any]]
 def _ended(auction: Auction) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for fate in auction.fates:
-        counts[fate.reason if fate.stage == AUCTION else f"{fate.stage}.{fate.reason}"] += len(fate.rows)
+        counts[fate.reason if fate.stage == AUCTION else f"{fate.stage}.{fate.reason}"] += len(fate)
     return dict(counts)

@@ -84,7 +84,7 @@ def _funnel(outcome: Outcome) -> dict[str, int]:
     counts: dict[str, int] = {}
     for fate in outcome.fates:
         name = {"answer": "returned", "filter": f"filter.{fate.reason}"}.get(fate.stage, fate.stage)
-        counts[name] = counts.get(name, 0) + len(fate.rows)
+        counts[name] = counts.get(name, 0) + len(fate)
     return counts
 
 

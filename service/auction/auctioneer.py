@@ -125,7 +125,7 @@ class Auctioneer:
             auction = Auction(outcome, slots, selling.currency, {}, "deadline")
         self._metrics.on_auction(auction.reason or ("sold" if auction.sold else "unsold"), started)
         for fate in auction.fates:
-            self._metrics.auction_ads.labels(_metric_reason(fate)).inc(len(fate.rows))
+            self._metrics.auction_ads.labels(_metric_reason(fate)).inc(len(fate))
         return auction
 
     async def _sell(

@@ -97,10 +97,11 @@ def _fates(outcome: Outcome, rows: Rows) -> tuple[Fate, ...]:
     """Each candidate once: ads that were cut and then won are returned, organic items that left are not."""
     fates = []
     for fate in outcome.fates:
+        ended = fate.rows
+        stay = np.isin(ended, rows, invert=True)
         if fate.stage == "answer":
-            away = fate.rows[~np.isin(fate.rows, rows)]
+            away = ended[stay]
             fates += [Fate(DISPLACED, "cut", away)] if len(away) else []
             continue
-        stay = ~np.isin(fate.rows, rows)
-        fates.append(fate if stay.all() else replace(fate, rows=fate.rows[stay]))
+        fates.append(fate if stay.all() else Fate(fate.stage, fate.reason, ended[stay]))
     return (*fates, Fate("answer", "returned", rows))

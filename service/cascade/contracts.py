@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import every, some
 from service.cascade.candidates import Candidates
-from service.cascade.membership import has_twice
+from service.cascade.membership import has_twice, is_rising
 from service.cascade.query import Query
 from service.cascade.stages import Stage
 from service.errors import ContractViolation
@@ -62,9 +63,11 @@ def positions(stage: Stage, result: Any, count: int, size: int) -> NDArray[np.in
         raise ContractViolation(stage.name, f"picked {_form(result)}, not integers [n]")
     if len(result) > size:
         raise ContractViolation(stage.name, f"picked {len(result)} candidates, at most {size} were wanted")
-    if len(result) and (result.min() < 0 or result.max() >= count):
+    # Heads of a batch are in order: only the picks of those who rank have to be sorted.
+    ordered = result if is_rising(result) else np.sort(result)
+    if len(ordered) and (ordered[0] < 0 or ordered[-1] >= count):
         raise ContractViolation(stage.name, f"picked a position outside 0..{count - 1}")
-    if has_twice(result):
+    if some(ordered[1:] == ordered[:-1]):
         raise ContractViolation(stage.name, "picked a candidate twice")
     return result
 
@@ -74,7 +77,7 @@ def chances(stage: Stage, result: Any, size: int) -> NDArray[np.float32] | None:
     if result is None:
         return None
     vector = _vector(stage, result, np.float32, size)
-    if not ((vector > 0) & (vector <= 1 + 1e-6)).all():
+    if not every((vector > 0) & (vector <= 1 + 1e-6)):
         raise ContractViolation(stage.name, "gave a pick a propensity that is not above 0 and at most 1")
     return vector
 

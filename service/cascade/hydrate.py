@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.encode import encode_history, kind_tokens
+from models.masks import every
 from models.schema import Schema
 from models.text import query_words
 from service.attributes import as_labels
@@ -115,7 +116,7 @@ def _events(
         times = [*times, *sent]
     rows, kinds = catalogue.rows_of(ids), kind_tokens(schema, names)
     timestamps = np.array(times, np.int64)
-    if bool((rows >= 0).all()) and bool((timestamps[1:] >= timestamps[:-1]).all()):
+    if every(rows >= 0) and every(timestamps[1:] >= timestamps[:-1]):
         return rows, kinds, timestamps
     order = np.argsort(timestamps, kind="stable")
     order = order[rows[order] >= 0]

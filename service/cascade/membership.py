@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import every, some
+
 Rows = NDArray[np.int32]
 
 
@@ -23,4 +25,9 @@ def is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:
 def has_twice(rows: NDArray[np.integer]) -> bool:
     """Whether any row occurs more than once."""
     ordered = np.sort(rows)
-    return bool((ordered[1:] == ordered[:-1]).any())
+    return some(ordered[1:] == ordered[:-1])
+
+
+def is_rising(numbers: NDArray[np.integer]) -> bool:
+    """Whether each is larger than the one before it."""
+    return every(numbers[1:] > numbers[:-1])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import every
 from retrieval.distinct import first_occurrences, locate
 from retrieval.fusion import PERSONAL, places
 from retrieval.order import by_keys, descending
@@ -41,7 +42,7 @@ def names_of(bits: int, names: Sequence[str]) -> list[str]:
 
 def _best_first(batch: Candidates) -> Candidates:
     scores = batch["score"]
-    if (scores[1:] < scores[:-1]).all():
+    if every(scores[1:] < scores[:-1]):
         return batch
     return batch.take(descending(scores, batch.rows))
 

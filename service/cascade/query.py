@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.encode import History
 from retrieval.interests import NO_PREFERENCES, Interests
+from retrieval.order import descending
 from retrieval.preferences import Preferences
 
 UserId = NewType("UserId", str)
@@ -217,15 +218,25 @@ _FIELDS = tuple(each.name for each in fields(Query))
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """Where candidates ended, best first as that stage saw them.
+    """Where candidates ended.
 
     `stage` "answer" = returned; "filter" = ruled out by the filter `reason`; else the round that cut them,
-    the first of them right behind the candidates that it kept.
+    the first of them right behind the candidates that it kept. They are kept as they were `found`, since few
+    look at their order; with `scores` the best of them come first.
     """
 
     stage: str
     reason: str
-    rows: Rows
+    found: Rows
+    scores: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    @property
+    def rows(self) -> Rows:
+        """[N] best first as that stage saw them."""
+        return self.found if self.scores is None else self.found[descending(self.scores, self.found)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.order import descending
+from models.masks import every
 from service.cascade import contracts
 from service.cascade.candidates import Candidates
+from service.cascade.membership import is_rising
 from service.cascade.merge import merge
 from service.cascade.observe import Observer
 from service.cascade.query import Fate, Outcome, Query
@@ -82,7 +83,7 @@ class Run:
             self._report("filter", stage.name, started, len(batch), 0, failed=True)
             raise
         kept = batch
-        if not keep.all():
+        if not every(keep):
             kept, gone = batch.take(keep), batch.rows[~keep]
             self._observer.on_filter(self._cascade, stage.name, len(gone))
             self._fates.append(Fate("filter", stage.name, gone))
@@ -142,13 +143,11 @@ class Run:
     def _cut(self, one: Round, batch: Candidates, picked: NDArray[np.intp]) -> Candidates:
         """The picked of the batch; the fate of the others is this round."""
         if len(picked) == len(batch):
-            return batch if (picked[1:] > picked[:-1]).all() else batch.take(picked)
+            return batch if is_rising(picked) else batch.take(picked)
         rest = np.ones(len(batch), bool)
         rest[picked] = False
-        cut = batch.rows[rest]
-        if one.scorers:
-            cut = cut[descending(batch[one.scorers[-1].name][rest], cut)]
-        self._fates.append(Fate(one.name, "cut", cut))
+        scores = batch[one.scorers[-1].name][rest] if one.scorers else None
+        self._fates.append(Fate(one.name, "cut", batch.rows[rest], scores))
         return batch.take(picked)
 
     def answer(self, batch: Candidates, source_names: tuple[str, ...]) -> Outcome:

@@ -69,7 +69,7 @@ def sale_of(auction: Auction, catalogue: Catalogue) -> Sale:
     room = MOST_ADS
     for fate in auction.fates:
         ended.setdefault(f"{fate.stage}.{fate.reason}", []).extend(catalogue.ids_of(fate.rows[:room]))
-        room = max(0, room - len(fate.rows))
+        room = max(0, room - len(fate))
     return Sale(
         currency=auction.currency,
         reason=auction.reason,

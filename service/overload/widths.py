@@ -25,7 +25,7 @@ def narrowed(rounds: Sequence[Round], query: Query, fates: Sequence[Fate]) -> tu
     """`width:ROUND` for each round that got fewer candidates than the plan gives it."""
     if query.quality >= 1.0:
         return ()
-    cut = {fate.stage for fate in fates if fate.reason == "cut" and len(fate.rows)}
+    cut = {fate.stage for fate in fates if fate.reason == "cut" and len(fate)}
     return tuple(
         f"width:{after.name}"
         for before, after in pairwise(rounds)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from models.masks import every
 from retrieval.user_tower import UserTower
 from service.cascade.query import Query
 
@@ -26,6 +27,6 @@ class UserVector:
             ArithmeticError: the tower's answer is not finite.
         """
         vector = self.tower.encode(query.user.history, query.user.profile[None])
-        if not np.isfinite(vector).all():
+        if not every(np.isfinite(vector)):
             raise ArithmeticError("the user vector is not finite")
         return query.with_state(replace(query.state, vector=vector))

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import every, some
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
 
@@ -36,8 +37,8 @@ class Boost:
         if self.base is not None:
             base: Floats = batch[self.base]
             finite = np.isfinite(base)
-            if finite.all():
+            if every(finite):
                 return base
-            if finite.any():
+            if some(finite):
                 return np.where(finite, base, np.float32(0.0))
         return np.float32(1.0) / np.arange(1, len(batch) + 1, dtype=np.float32)

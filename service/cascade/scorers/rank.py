@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.encode import CROSS, cross_features
+from models.masks import every
 from ranking.ranker import Ranker
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
@@ -29,6 +30,7 @@ class Rank:
     def score(self, query: Query, batch: Candidates) -> NDArray[np.float32]:
         """Logits [N]."""
         cross = cross_features({name: batch[name] for name in CROSS})
-        finite = np.where(np.isfinite(cross), cross, np.float32(0.0))
+        there = np.isfinite(cross)
+        finite = cross if every(there) else np.where(there, cross, np.float32(0.0))
         user = query.user
         return self.ranker.score(user.history, user.profile[None], batch.rows, finite, query.state.words)

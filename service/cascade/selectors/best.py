@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import every, some
 from retrieval.order import by_keys
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
@@ -31,7 +32,7 @@ class Best:
 
     def pick(self, query: Query, batch: Candidates, size: int) -> NDArray[np.intp]:
         """The first `size` positions of the order."""
-        if not np.isfinite(batch[self.by]).any():
+        if not some(np.isfinite(batch[self.by])):
             return np.arange(min(size, len(batch)))
         keys = [rising(batch[name]) for name in (self.by, *self.then)]
         return by_keys(*keys, batch.rows)[:size]
@@ -39,7 +40,8 @@ class Best:
 
 def rising(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sort keys [N] that rise from the best score to the worst, and to those that are not finite."""
-    return -np.where(np.isfinite(scores), scores, -np.inf)
+    finite = np.isfinite(scores)
+    return -scores if every(finite) else -np.where(finite, scores, -np.inf)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import some
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
 from service.cascade.selectors.best import rising
@@ -51,7 +52,7 @@ class WithFresh:
         if len(picked) == len(batch):
             return picked
         fresh = self.fresh(query, batch)
-        if not fresh.any():
+        if not some(fresh):
             return picked
         # A generator costs more than looking for fresh items, and mostly there are none.
         missing = self._room(query, size) - int(np.count_nonzero(fresh[picked]))
@@ -69,7 +70,7 @@ class WithFresh:
 
     def any(self, query: Query, batch: Candidates) -> bool:
         """Whether there is any fresh item to make room for."""
-        return bool(self.fresh(query, batch).any())
+        return some(self.fresh(query, batch))
 
     def chance_of_more(self, size: int) -> float:
         """How probable it is that the share of `size` is rounded up; 0 where it is a whole number."""
@@ -77,6 +78,8 @@ class WithFresh:
         return 0.0 if min(part, 1 - part) < _WHOLE else part
 
     def _room(self, query: Query, size: int) -> int:
+        if self.chance_of_more(size) == 0.0:
+            return round(size * self.share)
         chance = self.chance
         if chance is None:
             seed = (query.seed, query.offset, self.turn) if self.turn else (query.seed, query.offset)
@@ -87,6 +90,7 @@ class WithFresh:
         """Which of the batch [N] are fresh."""
         since = query.now_ms - self.days * _DAY_MS
         young: NDArray[np.bool_] = self.catalogue.created[batch.rows] > max(since, 0.0)
-        if young.any():
-            young &= self.catalogue.popularity(query.placement, batch.rows) == 0
+        few = np.flatnonzero(young)
+        if len(few):
+            young[few] = self.catalogue.popularity(query.placement, batch.rows[few]) == 0
         return young

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cascade.membership import has_twice, is_among
+from service.cascade.membership import has_twice, is_among, is_rising
 
 ROWS = st.lists(st.integers(0, 2**31 - 1) | st.integers(0, 5), max_size=20)
 
@@ -19,3 +19,8 @@ def test_is_among_says_what_isin_says(rows: list[int], others: list[int]) -> Non
 @given(ROWS)
 def test_has_twice(rows: list[int]) -> None:
     assert has_twice(np.array(rows, np.int32)) == (len(set(rows)) < len(rows))
+
+
+@given(ROWS)
+def test_is_rising(rows: list[int]) -> None:
+    assert is_rising(np.array(rows, np.int32)) == (sorted(set(rows)) == rows)
