@@ -101,7 +101,7 @@ class Measured:
         """
         scales = [Scale(root, items) for items in sorted(sizes)]
         for scale in scales:
-            if not (scale.folder / "bundles").is_dir():
+            if not scale.written:
                 raise FileNotFoundError(f"{scale.folder}: run `cascada bench prepare`")
         kernel, growth = (newest(root, name, _has_two_sizes) for name in ("kernel", "growth"))
         race = newest(root, "recall-only")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bundle import PLAN, SCHEMA
-from benchmarks.scale import Scale
+from benchmarks.scale import WRITTEN, Scale
 from benchmarks.world import DIM
 from models import artifacts
 from models.artifacts import (
@@ -44,7 +44,7 @@ _BLOCK = 1 << 17
 def networked(scale: Scale) -> Path:
     """The bundle, made if it is not there; everything but graphs and their tables is linked, not copied."""
     plain = scale.bundle
-    target = scale.folder / "networked" / plain.name
+    target = scale.folder / f"networked-{WRITTEN}" / plain.name
     if not target.is_dir():
         print(f"making the bundle of {scale.items:,} items with real networks", file=sys.stderr, flush=True)
         _write(plain, target)

@@ -23,6 +23,9 @@ from retrieval.index_card import IndexCard
 SERVED = "ivf"
 """The kind of index in the bundle: the one that both sides of the race can read."""
 
+WRITTEN = 2
+"""How bundles are written; another number makes them anew. 2: item vectors in half precision."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -48,11 +51,19 @@ class Scale:
     @property
     def bundle(self) -> Path:
         """The bundle, written if it is not there, with an index tuned to the stated recall."""
-        path = self.folder / "bundles" / f"scale-{self.items}"
-        if not path.is_dir():
+        if not self.written:
             with _making(f"the bundle of {self.items:,} items"):
-                write_bundle(self.world, path, SERVED)
-        return path
+                write_bundle(self.world, self._bundle, SERVED)
+        return self._bundle
+
+    @property
+    def written(self) -> bool:
+        """Whether the bundle is there."""
+        return self._bundle.is_dir()
+
+    @property
+    def _bundle(self) -> Path:
+        return self.folder / f"bundles-{WRITTEN}" / f"scale-{self.items}"
 
     @cached_property
     def source(self) -> IndexSource:
