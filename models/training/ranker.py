@@ -22,6 +22,7 @@ from models.training.funnel import Pool
 from models.training.networks import aw_moe, item_tower
 from models.training.ranker_start import as_cut, starts
 from models.training.ranker_terms import Contrast, Fit, KindHeads, Step, rank
+from models.training.score_levels import ScoreLevels
 from models.training.timeline import Requests
 
 Floats = NDArray[np.float32]
@@ -71,6 +72,16 @@ class RankerModel:
         with torch.no_grad():
             weight = self.ranker.query.weight
             weight[:, :-1] = weight[:, :-1] @ torch.from_numpy(turn).T
+
+    def read_levels(self, before: ScoreLevels, after: ScoreLevels) -> None:
+        """Read the funnel's scores, which lie as `after` says, as those that it learned from, `before`."""
+        mean, scale = (
+            each.numpy().astype(np.float64) for each in (self.ranker.cross_mean, self.ranker.cross_scale)
+        )
+        moved = before.moved(after, mean, scale)
+        self.ranker.standardise(*(torch.from_numpy(each.astype(np.float32)) for each in moved))
+        if self.unread is not None:
+            self.unread.read_levels(before, after)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from models.training.preranker import PreRankerModel, interest_cosine
 from models.training.query_model import text_model
 from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
 from models.training.ranker_searches import learn_searches
+from models.training.score_levels import ScoreLevels
 from models.training.sponsored import Levels, check_samples, train_on_impressions
 from models.training.tables import Tables, decayed_popularity
 from ranking.calibration import Calibration
@@ -35,6 +36,9 @@ from retrieval.metrics import auc, copc, ece, gauc, log_loss
 from retrieval.pairs import PairScorer
 from retrieval.snapshot import Snapshot
 from retrieval.text_encoder import TextEncoder
+
+LEVEL_REQUESTS = 1000
+"""Validation requests at most on which levels of scores are compared."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         taught = preranker is not encoders.preranker
         served = replace(again, preranker=preranker) if taught else again
         ranker.turn_queries(turn(encoders.space.vectors, served.space.vectors))
+        with ground.timed("retrieval"):
+            ranker.read_levels(*_levels_moved(ground, candidates, judged, served))
     known = ground.split.train_and_validation
     with ground.timed("retrieval"):
         final = candidates.funnels.through(served).after(known)
@@ -189,6 +195,20 @@ def _taught(
     if taught is not preranker:
         judged = reordered(ground.features, taught, judged, plan.cut)
     return taught, judged
+
+
+def _levels_moved(
+    ground: Ground, candidates: Candidates, judged: Asked, served: Encoders
+) -> tuple[ScoreLevels, ScoreLevels]:
+    """The levels of scores by the encoders that were judged, and by those that are served: of validation's
+    candidates, found and counted alike."""
+    width, requests = candidates.plan.ranked, judged.requests
+    some = np.linspace(0, len(requests) - 1, min(len(requests), LEVEL_REQUESTS)).astype(np.int64)
+    after = candidates.funnels.through(served).after(ground.split.train)
+    return (
+        ScoreLevels.of([judged.pools[r] for r in some], width),
+        ScoreLevels.of(after.pools(requests.at(some), "candidates, refitted"), width),
+    )
 
 
 def _levels(ground: Ground, ranker: RankerModel, judged: Asked, plan: Plan) -> Levels:
