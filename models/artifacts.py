@@ -305,6 +305,12 @@ class StringColumn:
     def __getitem__(self, row: int) -> str:
         return str(self._blob[self._offsets[row] : self._offsets[row + 1]], "utf-8")
 
+    def take(self, rows: NDArray[np.integer]) -> list[str]:
+        """The strings of `rows` [n]."""
+        blob = self._blob
+        ends = zip(self._offsets[rows].tolist(), self._offsets[rows + 1].tolist(), strict=True)
+        return [str(blob[start:end], "utf-8") for start, end in ends]
+
     def raw(self) -> Iterator[memoryview]:
         """The UTF-8 bytes of each string, in row order; nothing is copied."""
         for a, b in pairwise(self._offsets.tolist()):

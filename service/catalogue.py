@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from models.artifacts import StringColumn
+from models.masks import every
 from models.schema import Field
 from retrieval.scan import Scan
 from service.attributes import Attributes, as_labels, as_number
@@ -213,16 +214,14 @@ class Catalogue:
 
     def ids_of(self, rows: Rows) -> list[ItemId]:
         """The ids of a few rows."""
+        if every(rows < self.overlay.base_size):
+            return cast(list[ItemId], self.exported.identifiers.take(rows))
         return [ItemId(self._id(row)) for row in rows.tolist()]
 
     def rows_of_hashes(self, hashes: Hashes) -> Rows:
         """Every row whose id has one of the hashes."""
         late = np.flatnonzero(np.isin(self.overlay.new_hashes, hashes)) + self.overlay.base_size
         return np.concatenate([self.exported.identifiers.rows_of_hashes(hashes), late.astype(np.int32)])
-
-    def extend_trail(self, trail: Hashes, rows: Rows) -> Hashes:
-        """The hashes of earlier pages and of these rows."""
-        return np.concatenate([trail, hash_ids(self.ids_of(rows))])
 
     def record_of(self, row: int) -> Mapping[str, Any] | None:
         """The attributes of an item as they are now; None = deleted."""
@@ -238,6 +237,9 @@ class Catalogue:
     def popularity(self, placement: int, rows: Rows) -> Floats:
         """Decayed event counts [N] of rows at a placement; 0 for items that came after the export."""
         table = self.exported.popularity[placement]
+        if len(self) == len(table):
+            known: Floats = table[rows]
+            return known
         counts = table[np.minimum(rows, len(table) - 1)]
         return np.where(rows < len(table), counts, np.float32(0.0))
 

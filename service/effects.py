@@ -15,7 +15,8 @@ from service.features.store import StoreUnavailable
 from service.logs import Outage
 
 _log = logging.getLogger("cascada.effects")
-_GATHER_S = 0.02
+_GATHER_S = 0.1
+"""So long answers are gathered, for a batch costs the process about as much as one of them."""
 _BATCH = 64
 
 T = TypeVar("T")
@@ -68,7 +69,8 @@ class SideEffects(Generic[T]):
     async def _work(self) -> None:
         while True:
             batch = [await self._queue.get()]
-            await asyncio.sleep(_GATHER_S)
+            if self._queue.qsize() < self._at_once - 1:
+                await asyncio.sleep(_GATHER_S)
             while len(batch) < self._at_once and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             await self._store(batch)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from models.plan import Plan
 from service.bundle import Bundle
 from service.cascade.assemble import assemble
@@ -19,6 +21,7 @@ from service.cascade.round import Round
 from service.catalogue import Catalogue
 from service.errors import OperatorError
 from service.features.store import ItemChange, UserRecord
+from service.identifiers import hash_ids
 from service.interest_names import InterestNames
 from service.overlay import CAPACITY
 from service.placements import DEFAULT, Placements, check_placements, check_selling, plans
@@ -155,11 +158,11 @@ class Engine:
         """The rounds that the query goes through."""
         return self._cascades_of(query)[query.kind].rounds
 
-    def next_cursor(self, request: Request, query: Query, outcome: Outcome) -> str | None:
-        """The cursor after this page; None where the list ends."""
-        trail = self.catalogue.extend_trail(query.trail, outcome.rows)
-        if len(outcome.rows) < query.count or len(trail) >= LIMIT:
+    def next_cursor(self, request: Request, query: Query, item_ids: Sequence[str]) -> str | None:
+        """The cursor after a page of these items; None where the list ends."""
+        if len(item_ids) < query.count or len(query.trail) + len(item_ids) >= LIMIT:
             return None
+        trail = np.concatenate([query.trail, hash_ids(item_ids)])
         return self.cursors.write(request, Cursor(query.seed, trail))
 
     def starvation(self, request: Request, query: Query, outcome: Outcome) -> dict[str, Any] | None:

@@ -46,6 +46,10 @@ class Identifiers:
     def __getitem__(self, row: int) -> str:
         return self._ids[row]
 
+    def take(self, rows: Rows) -> list[str]:
+        """The ids of `rows` [n]."""
+        return self._ids.take(rows)
+
     def rows_of(self, item_ids: Sequence[str]) -> Rows:
         """The row of each id [n]; -1 where it is unknown."""
         lately = self._lately

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import every
 from service.api.auctions import auction_of, sponsored_of
+from service.cascade.merge import names_of
 from service.cascade.query import Outcome
 from service.explain.facts import explain_answer
 from service.recommender import Answered
@@ -22,7 +24,7 @@ def render(answered: Answered) -> dict[str, Any]:
         "request_id": query.request_id,
         "bundle_version": answered.engine.bundle.version,
         "items": _items(answered),
-        "next_cursor": answered.engine.next_cursor(answered.request, query, outcome),
+        "next_cursor": answered.engine.next_cursor(answered.request, query, answered.item_ids),
         "degraded": list(answered.degraded),
     }
     if answered.auction is not None:
@@ -42,13 +44,17 @@ def render(answered: Answered) -> dict[str, Any]:
 
 def _items(answered: Answered) -> list[dict[str, Any]]:
     outcome, first = answered.outcome, answered.query.offset + 1
-    names = [
-        [name for bit, name in enumerate(outcome.source_names) if bits >> bit & 1]
-        for bits in outcome.columns["sources"].tolist()
-    ]
+    sources = outcome.columns["sources"].tolist()
+    named = {bits: names_of(bits, outcome.source_names) for bits in set(sources)}
     scores, pctr = _numbers(outcome.columns["score"]), _pctr(outcome)
     items: list[dict[str, Any]] = [
-        {"item_id": item, "rank": first + i, "score": scores[i], "pctr": pctr[i], "sources": names[i]}
+        {
+            "item_id": item,
+            "rank": first + i,
+            "score": scores[i],
+            "pctr": pctr[i],
+            "sources": named[sources[i]],
+        }
         for i, item in enumerate(answered.item_ids)
     ]
     _add(items, "interest", _interests(answered))
@@ -95,4 +101,6 @@ def _add(items: Sequence[dict[str, Any]], name: str, values: Sequence[Any]) -> N
 
 def _numbers(column: NDArray[np.generic]) -> list[float | None]:
     """Plain numbers; what is not finite becomes null."""
+    if every(np.isfinite(column)):
+        return cast(list[float | None], column.tolist())
     return [value if math.isfinite(value) else None for value in column.tolist()]

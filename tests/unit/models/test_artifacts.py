@@ -165,6 +165,7 @@ class TestStrings:
         assert len(column) == len(values)
         assert column.tolist() == values
         assert [column[row] for row in range(len(values))] == values
+        assert column.take(np.arange(len(values))[::-1]) == values[::-1]
 
 
 def test_what_is_written_whole_can_be_read_by_another_user(tmp_path: Path) -> None:

@@ -291,8 +291,8 @@ def test_many_small_changes_make_few_layers(catalogue: Catalogue) -> None:
     assert matching(after, "year", "==", 3099) == set()
 
 
-def test_a_trail_grows_by_what_was_shown(catalogue: Catalogue) -> None:
-    trail = catalogue.extend_trail(np.zeros(0, np.uint32), np.array([5, 6], np.int32))
+def test_what_was_shown_is_found_by_its_hashes(catalogue: Catalogue) -> None:
+    trail = hash_ids(catalogue.ids_of(np.array([5, 6], np.int32)))
 
     assert sorted(catalogue.rows_of_hashes(trail).tolist()) == [5, 6]
 

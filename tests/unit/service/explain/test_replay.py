@@ -88,7 +88,7 @@ def test_the_list_comes_out_bit_for_bit(engine: Engine, name: str, quality: floa
 def test_a_later_page_comes_out_too(engine: Engine) -> None:
     first = REQUESTS["plain"]
     query = engine.hydrate(first, RECORD, Moment("page-1", NOW_MS))
-    cursor = engine.next_cursor(first, query, engine.run(query))
+    cursor = engine.next_cursor(first, query, engine.catalogue.ids_of(engine.run(query).rows))
     assert cursor is not None
     trace = stored(trace_of(engine, replace(first, cursor=cursor), RECORD, Moment("page-2", NOW_MS)))
     assert trace.offset == 20
