@@ -63,7 +63,9 @@ STUDIES = (
     Study("amazon-beauty", "sources", "amazon-beauty-sources", ()),
     Study("amazon-grocery", "sources", "amazon-grocery-sources", ()),
     Study("ml-latest-small", "hcn", "ml-latest-small-hcn", ("--seeds", "0,1")),
+    Study("amazon-beauty", "hcn", "amazon-beauty-hcn", ("--seeds", "0")),
     Study("ml-latest-small", "aw-moe", "ml-latest-small-rankers", THREE),
+    Study("amazon-beauty", "aw-moe", "amazon-beauty-rankers", ("--seeds", "0")),
     Study("simulated", "off-policy", "", (*THREE, "--bandit", f"{SETS}/obp-0.4.1-py3-none-any.whl")),
     Study("auctions", "aie", "auctions", THREE),
     Study(

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from models.data.columns import Dataset
 from models.data.vocabulary import build_schema
+from models.plan import ONLY_PRERANK
 from models.studies.towers import LEAST_USERS, Fit
 from models.training.candidates import UNIFORM, Funnels, sized
 from models.training.config import PreRankerConfig, TrainConfig
+from models.training.cut import learn_cut
 from models.training.distil import EVERYTHING, Asked, distil, funnel_recall, reordered, rescored
 from models.training.features import Features
 from models.training.ground import cut, deterministic, thinned
@@ -43,6 +45,8 @@ class Variant:
     name: str
     changes: Mapping[str, Any]
     against: str = ""
+    learned_cut: bool = False
+    """Cut by what a run learns of all scores (`models.training.cut`), not by the pre-ranker's alone."""
 
 
 LEVELS, EPOCHS = 3, 4
@@ -50,6 +54,7 @@ SINGLE, ONCE, ITERATIVE = "one vector", "K vectors, no iteration", "iterative"
 RESIDUAL, WEIGHTED = "+ levels of what is left", "or + weighted levels"
 RESIDUAL_FULL, WEIGHTED_FULL = "what is left + co-interest", "weighted + co-interest"
 DISTILLED, SHIPPED = "weighted + co-interest + distillation", "as configured"
+LEARNED_CUT = "as configured, learned cut"
 _ONE_LEVEL = {"iterations": 1, "hierarchy": "none", "co_interest": False, "distill_epochs": 0}
 _LEVELS = {**_ONE_LEVEL, "iterations": LEVELS}
 _RESIDUAL, _WEIGHTED = {**_LEVELS, "hierarchy": "residual"}, {**_LEVELS, "hierarchy": "weighted"}
@@ -63,6 +68,7 @@ VARIANTS = (
     Variant(WEIGHTED_FULL, {**_WEIGHTED, "co_interest": True}, WEIGHTED),
     Variant(DISTILLED, {**_WEIGHTED, "co_interest": True, "distill_epochs": EPOCHS}, WEIGHTED_FULL),
     Variant(SHIPPED, {}, ONCE),
+    Variant(LEARNED_CUT, {}, SHIPPED, learned_cut=True),
 )
 
 
@@ -101,20 +107,24 @@ def study(
 
 def _trial(dataset: Dataset, config: TrainConfig, seed: int) -> dict[str, Any]:
     world = prepared(dataset, config.model_copy(update={"seed": seed}))
-    made: dict[PreRankerConfig, tuple[PreRankerModel, RankerModel]] = {}
+    prerankers: dict[PreRankerConfig, PreRankerModel] = {}
+    rankers: dict[tuple[PreRankerConfig, bool], tuple[RankerModel, Mapping[str, float]]] = {}
     figures: dict[str, dict[str, Figures]] = {}
     for variant in VARIANTS:
         own = PreRankerConfig.model_validate(config.preranker.model_dump() | dict(variant.changes))
         taught = own.model_copy(update={"distill_epochs": 0})
-        if taught not in made:
-            made[taught] = trained(world, taught)
-        preranker, ranker = made[taught]
+        if taught not in prerankers:
+            prerankers[taught] = preranked(world, taught)
+        preranker, key = prerankers[taught], (taught, variant.learned_cut)
+        if key not in rankers:
+            rankers[key] = ranked(world, preranker, variant.learned_cut)
+        ranker, kept = rankers[key]
         if own.distill_epochs:
             lessons = reordered(world.features, preranker, world.own)
             held_out = reordered(world.features, preranker, world.validation)
             preranker = distil(world.features, preranker, ranker, lessons, held_out, WIDTH, own, seed)
         figures[variant.name] = {
-            part: judged(world.features, preranker, ranker, asked)
+            part: judged(world.features, preranker, ranker, asked, kept)
             for part, asked in (("validation", world.validation), ("test", world.test))
         }
     return {
@@ -166,14 +176,30 @@ def prepared(dataset: Dataset, config: TrainConfig) -> World:
     )
 
 
-def trained(world: World, config: PreRankerConfig) -> tuple[PreRankerModel, RankerModel]:
-    """The pre-ranker, and a ranker of its own: the ranker reads its score."""
-    features, seed = world.features, world.config.seed
-    preranker = train_preranker(
-        features, world.early, world.validation.requests, world.towers.items, config, seed
+def preranked(world: World, config: PreRankerConfig) -> PreRankerModel:
+    """The pre-ranker that a run would train."""
+    return train_preranker(
+        world.features,
+        world.early,
+        world.validation.requests,
+        world.towers.items,
+        config,
+        world.config.seed,
     )
+
+
+def ranked(
+    world: World, preranker: PreRankerModel, learned_cut: bool
+) -> tuple[RankerModel, Mapping[str, float]]:
+    """A ranker of the pre-ranker's own, for it reads its score, and the cut between them."""
+    features, seed = world.features, world.config.seed
     own = reordered(features, preranker, world.own)
     held_out = reordered(features, preranker, world.validation)
+    kept: Mapping[str, float] = ONLY_PRERANK
+    if learned_cut:
+        kept = learn_cut(own.requests, own.pools, held_out.requests, held_out.pools, WIDTH)
+        own = reordered(features, preranker, world.own, kept)
+        held_out = reordered(features, preranker, world.validation, kept)
     rows, cross = world.random
     data = RankerData(
         own.requests,
@@ -184,17 +210,29 @@ def trained(world: World, config: PreRankerConfig) -> tuple[PreRankerModel, Rank
         held_out.requests,
         held_out.pools,
     )
-    dim = world.config.tower.dim + 1
     ranker = train_ranker(
-        features, data.within(WIDTH), WIDTH, world.config.ranker, seed, dim, start=world.towers.items
+        features,
+        data.within(WIDTH),
+        WIDTH,
+        world.config.ranker,
+        seed,
+        world.config.tower.dim + 1,
+        start=world.towers.items,
+        cut=kept,
     )
-    return preranker, ranker
+    return ranker, kept
 
 
-def judged(features: Features, preranker: PreRankerModel, ranker: RankerModel, asked: Asked) -> Figures:
-    """`METRICS` of each request [R]."""
+def judged(
+    features: Features,
+    preranker: PreRankerModel,
+    ranker: RankerModel,
+    asked: Asked,
+    kept: Mapping[str, float],
+) -> Figures:
+    """`METRICS` of each request [R] under the cut `kept`."""
     batch = features.batch(asked.requests)
-    pools = reordered(features, preranker, asked).pools
+    pools = reordered(features, preranker, asked, kept).pools
     logits = ranker.logits(batch, pools, EVERYTHING)
     places = np.array([pool.place for pool in pools])
     ranked = [funnel_ndcg([each[:WIDTH]], [pool]) for each, pool in zip(logits, pools, strict=True)]

@@ -25,7 +25,8 @@ def tell_hcn(found: Found) -> str:
         f"brackets the standard error over requests. Recall is of the targets after the cut to {WIDTH}, "
         "cosine that of pairs of a user's interests, funnel recall the share of the ranker's best "
         f"{TOP} over all candidates that survives a cut, NDCG@10 that of the ranker's list. Every line has a "
-        "ranker of its own; that of distillation is the one of the line before it."
+        "ranker of its own; that of distillation is the one of the line before it. The cut keeps the best "
+        "by the pre-ranker's score, a learned cut by all that is known, as in a bundle."
     )
     names = [variant.name for variant in VARIANTS]
     lines = [[name, *(_mean(trials, name, metric) for metric in METRICS)] for name in names]

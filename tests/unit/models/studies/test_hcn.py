@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from models.data.simulator import simulate
+from models.encode import CROSS
 from models.studies import hcn
 from models.studies.hcn import METRICS, SINGLE, VARIANTS, Variant, compared, study
 from models.training.config import TrainConfig
+from models.training.ranker import train_ranker
 from service.replay.hcn_tables import tell_hcn
 from tests.unit.models.data.tiny import events_dataset
 
@@ -42,6 +44,25 @@ def test_a_study_is_complete_plain_and_told(monkeypatch, world):
     json.dumps(found, allow_nan=False)
     told = tell_hcn(found)
     assert all(f"| {variant.name} " in told for variant in VARIANTS)
+
+
+def test_a_learned_cut_decides_what_its_ranker_learns_from_and_gets(monkeypatch, world):
+    monkeypatch.setattr(hcn, "WIDTH", 30)
+    monkeypatch.setattr(hcn, "VARIANTS", (Variant("alone", {}), Variant("cut", {}, "alone", True)))
+    monkeypatch.setattr(hcn, "learn_cut", lambda *given: {"popular": 1.0})
+    pools = []
+
+    def train(features, data, *given, **more):
+        pools.append(data.pools)
+        return train_ranker(features, data, *given, **more)
+
+    monkeypatch.setattr(hcn, "train_ranker", train)
+    alone, cut = study(world, CONFIG, [0])["trials"][0]["variants"].values()
+    popular = CROSS.index("popular")
+    descend = [all((np.diff(pool.cross[:, popular]) <= 0).all() for pool in each) for each in pools]
+    assert descend == [False, True]
+    assert cut["cosine"] == alone["cosine"]
+    assert cut["recall@200"] != alone["recall@200"]
 
 
 def test_each_seed_repeats_and_none_trains_on_the_test(monkeypatch, world):
