@@ -28,7 +28,7 @@ class Graph:
     """One ONNX graph; safe to run from several threads."""
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        self._session = session
+        self.session = session
         self.inputs: tuple[str, ...] = tuple(each.name for each in session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(each.name for each in session.get_outputs())
         self.shapes: dict[str, list[int | str | None]] = {
@@ -49,7 +49,7 @@ class Graph:
 
     def run(self, **inputs: NDArray[Any]) -> Floats:
         """The first output; see `run_all`."""
-        first: Floats = self._session.run([self.outputs[0]], self._feeds(inputs))[0]
+        first: Floats = self.session.run([self.outputs[0]], self._feeds(inputs))[0]
         return first
 
     def run_all(self, **inputs: NDArray[Any]) -> dict[str, Floats]:
@@ -58,9 +58,7 @@ class Graph:
         Raises:
             KeyError: an input of the graph is not given.
         """
-        return dict(
-            zip(self.outputs, self._session.run(list(self.outputs), self._feeds(inputs)), strict=True)
-        )
+        return dict(zip(self.outputs, self.session.run(list(self.outputs), self._feeds(inputs)), strict=True))
 
     def _feeds(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return {name: inputs[name] for name in self.inputs}

@@ -86,6 +86,9 @@ class Metrics:
             "calibration_changes", "Changes of the calibrator that is priced with", "placement calibration"
         )
 
+        self.remembered = counter(
+            "remembered_users", "Runs of the graphs that read a user, by whether one was remembered", "result"
+        )
         self.events = counter("events", "Events by what became of them", "result")
         self.store_seconds = histogram("store_seconds", "Time of a call to the feature store", "call")
         self.store_failures = counter("store_failures", "Calls that the feature store did not answer", "call")
@@ -152,6 +155,10 @@ class Metrics:
         known = pctr[~np.isnan(pctr)]
         self.prediction_sum.inc(float(known.sum()))
         self.prediction_count.inc(len(known))
+
+    def on_remembered(self, hit: bool) -> None:
+        """See `models.remembered.Told`."""
+        self.remembered.labels("hit" if hit else "miss").inc()
 
     def on_auction(self, result: str, started: float) -> None:
         """An auction that began at a moment on `time.monotonic()` ended like this."""

@@ -10,6 +10,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from models.plan import Plan
+from models.remembered import Remembering, Told
 from service.bundle import Bundle
 from service.bundles import choose_bundle
 from service.cascade.cursor import Cursors
@@ -25,15 +26,23 @@ _log = logging.getLogger("cascada.opening")
 
 
 def open_engine(
-    settings: Settings, observer: Observer, trends: Trends | None = None, folder: Path | None = None
+    settings: Settings,
+    observer: Observer,
+    trends: Trends | None = None,
+    folder: Path | None = None,
+    told: Told = lambda _: None,
 ) -> Engine:
     """Open the bundle in `folder`, by default the one that the settings name, and assemble its cascades.
+
+    `told` hears of each user-side graph whether what it answered was remembered.
 
     Raises:
         OperatorError: there is no bundle, or a placement does not fit it.
         BundleError: it cannot be trusted; names the file.
     """
     bundle = Bundle.open(folder or choose_bundle(settings).folder, threads=settings.threads)
+    if settings.remembered_users:
+        bundle = _remembering(bundle, settings.remembered_users, told)
     plan = Plan.from_json({**bundle.plan.to_json(), **settings.plan})
     key = settings.cursor_key.get_secret_value().encode()
     cursors = Cursors(key)
@@ -45,6 +54,15 @@ def open_engine(
         capacity=settings.live_item_limit,
         trends=trends,
         placements=settings.placements,
+    )
+
+
+def _remembering(bundle: Bundle, users: int, told: Told) -> Bundle:
+    """The bundle, of which those graphs that read nothing but a user remember so many."""
+    return replace(
+        bundle,
+        user_tower=Remembering(bundle.user_tower, users, told),
+        preranker=Remembering(bundle.preranker, users, told),
     )
 
 

@@ -93,6 +93,13 @@ class Settings(BaseSettings):
     least_quality: float = Field(
         0.25, gt=0, le=1, description="Least share of the plan's widths that an answer is ranked with."
     )
+    remembered_users: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Users whose vectors are kept for their next answer, while it reads the same of them; "
+        "0: none.",
+    )
     side_effect_queue: int = Field(
         1000, ge=1, description="Answers that wait to be logged; more are dropped and counted."
     )

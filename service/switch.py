@@ -252,7 +252,7 @@ class Switch:
                 raise BundleError(self._plainly(str(error))) from error
 
     def _prepare(self, folder: Path) -> Engine:
-        engine = open_engine(self._settings, self._metrics, self._trends, folder)
+        engine = open_engine(self._settings, self._metrics, self._trends, folder, self._metrics.on_remembered)
         engine = engine.over(engine.catalogue.at(self._now_ms()))
         warm_up(engine, self._settings.warmup_requests, _PAUSE_S)
         tidy(engine.bundle)
@@ -274,7 +274,9 @@ class Switch:
         self._metrics.on_bundle(manifest.version, manifest.schema_hash, manifest.created)
 
     async def _opened(self, folder: Path) -> Engine:
-        return await asyncio.to_thread(open_engine, self._settings, self._metrics, self._trends, folder)
+        return await asyncio.to_thread(
+            open_engine, self._settings, self._metrics, self._trends, folder, self._metrics.on_remembered
+        )
 
     async def _choice_at_start(self) -> Choice | None:
         if self._settings.bundle is not None:
