@@ -120,7 +120,7 @@ def prepare(dataset: Dataset, config: TrainConfig, seed: int) -> World:
     deterministic(config.threads, seed)
     ground = Ground.of(dataset, config.model_copy(update={"seed": seed}))
     encoders = Encoders.learn(ground, None)
-    candidates = Candidates.of(ground, encoders)
+    candidates = Candidates.of(ground, encoders, encoders.judges(ground))
     funnels, plan = candidates.funnels, candidates.plan
     features, validation = ground.features, ground.validation
     data = RankerData(

@@ -33,7 +33,8 @@ WIDTHS = (50, 100, 150, 200, 250, 300, 350, 400, 450, 500)
 
 @dataclass(frozen=True)
 class Candidates:
-    """For the ranker's own requests and validation's; the funnels `before` and `known` found them."""
+    """For the ranker's own requests, that the funnel `before` found, and validation's; `known` is that funnel
+    as it stands after the training events."""
 
     funnels: Funnels
     before: Funnel
@@ -53,8 +54,11 @@ class Candidates:
         return self.funnels.plan
 
     @classmethod
-    def of(cls, ground: Ground, encoders: Encoders) -> Candidates:
-        """Choose by validation what the configuration leaves open, and find the candidates so."""
+    def of(cls, ground: Ground, encoders: Encoders, judges: Encoders) -> Candidates:
+        """Choose by validation what the configuration leaves open, and find the candidates so.
+
+        Those of validation by the `judges`: the `encoders`, or what is learned anew before validation.
+        """
         config, own, validation = ground.config, ground.own, ground.validation
         funnels = Funnels(
             ground.features,
@@ -68,12 +72,13 @@ class Candidates:
         before.scorer = before.learn_pairs(own, config.seed)
         funnels = replace(funnels, scorer=before.scorer)
         known = funnels.after(ground.split.train)
-        plan, union_recall = balanced(config, funnels.plan, known, validation)
-        before, known = before.under(plan.quotas), known.under(plan.quotas)
+        judging = funnels.through(judges).after(ground.split.train, known.tables)
+        plan, union_recall = balanced(config, funnels.plan, judging, validation)
+        before, known, judging = (each.under(plan.quotas) for each in (before, known, judging))
         random = np.random.default_rng(config.seed)
         uniform = random.integers(0, ground.dataset.items, (len(own), UNIFORM)).astype(np.int32)
         pools, uniform_cross = before.pools_and(own, uniform, "candidates, training")
-        held_out = known.pools(validation, "candidates, validation")
+        held_out = judging.pools(validation, "candidates, validation")
         if "cut" not in config.plan:
             plan = replace(plan, cut=learn_cut(own, pools, validation, held_out, plan.ranked))
             pools, held_out = cut_anew(own, pools, plan.cut), cut_anew(validation, held_out, plan.cut)
@@ -136,8 +141,8 @@ class Funnels:
         towers, preranker, space = encoders.towers, encoders.preranker, encoders.space
         return replace(self, towers=towers, preranker=preranker, space=space)
 
-    def after(self, events: NDArray[np.int64]) -> Funnel:
-        """The funnel as it stands after `events`."""
+    def after(self, events: NDArray[np.int64], tables: Tables | None = None) -> Funnel:
+        """The funnel as it stands after `events`; `tables`, if they were counted before."""
         retrieval = self.config.retrieval
         snapshot = snapshot_of(
             self.features,
@@ -150,7 +155,7 @@ class Funnels:
             self.config.seed,
         )
         config = self.config
-        tables = Tables.of(self.features.dataset, events, retrieval, config.seed, config.threads)
+        tables = tables or Tables.of(self.features.dataset, events, retrieval, config.seed, config.threads)
         return Funnel(
             self.features,
             self.towers,

@@ -314,7 +314,8 @@ class TrainConfig(_Section):
     refit: bool = Field(
         True,
         description="at the end train towers, query tower and pre-ranker once more, on all events before the "
-        "test and for as many epochs as validation liked best, and serve these",
+        "test and for as many epochs as validation liked best, and serve these; under global-time before "
+        "validation, too, which is judged by them",
     )
     history_length: int = Field(50, ge=2, description="newest events that the models read")
     split: SplitConfig = SplitConfig()

@@ -33,7 +33,10 @@ class Encoders:
     @classmethod
     def learn(cls, ground: Ground, text: TextEncoder | None) -> Encoders:
         """Learn from the early events, for as many epochs as rank validation best."""
-        return _learned(ground, ground.early, ground.validation, text)
+        towers, preranker, space = _learned(ground, ground.early, ground.validation)
+        with ground.timed("query"):
+            query = _heard(ground, towers, text)
+        return cls(towers, preranker, query, space)
 
     def refitted(self, ground: Ground, text: TextEncoder | None) -> Encoders:
         """The same settings, for as many epochs as were kept, learned from every event before the test.
@@ -41,6 +44,25 @@ class Encoders:
         A service that knew nothing of its users' newest events would be a worse one; the stages after these
         have learned what such scores are worth from events that the encoders had not seen (our choice).
         """
+        again = self.again(ground, ground.split.train_and_validation)
+        with ground.timed("query"):
+            query = _heard(ground, again.towers, text)
+        return replace(again, query=query)
+
+    def judges(self, ground: Ground) -> Encoders:
+        """What finds the candidates of validation's requests, by which quotas, cut and ranker are chosen.
+
+        Under global-time the encoders would be older there than those of a refit are in service, by all of
+        the ranker's events, and scores that are counted would win over those that are learned; so validation
+        is judged by a refit before it (our choice).
+        """
+        config = ground.config
+        if not (config.refit and config.split.protocol == "global-time") or config.ranker.samples != "events":
+            return self
+        return self.again(ground, ground.split.train)
+
+    def again(self, ground: Ground, events: NDArray[np.int64]) -> Encoders:
+        """Towers and pre-ranker anew from so many events; the query tower stays that of another space."""
         nobody = ground.validation.at(slice(0, 0))
         towers, preranker = ground.config.tower, ground.config.preranker
         config = ground.config.model_copy(
@@ -49,12 +71,12 @@ class Encoders:
                 "preranker": preranker.model_copy(update={"epochs": self.preranker.epoch}),
             }
         )
-        events = ground.split.train_and_validation
-        again = _learned(replace(ground, config=config), events, nobody, text)
-        return replace(
-            again,
-            towers=replace(again.towers, best=self.towers.best),
-            preranker=replace(again.preranker, best=self.preranker.best),
+        anew, before, space = _learned(replace(ground, config=config), events, nobody)
+        return Encoders(
+            replace(anew, best=self.towers.best),
+            replace(before, best=self.preranker.best),
+            self.query,
+            space,
         )
 
 
@@ -68,17 +90,20 @@ def turn(before: Floats, after: Floats) -> Floats:
 
 
 def _learned(
-    ground: Ground, events: NDArray[np.int64], validation: Requests, text: TextEncoder | None
-) -> Encoders:
-    dataset, features, config = ground.dataset, ground.features, ground.config
+    ground: Ground, events: NDArray[np.int64], validation: Requests
+) -> tuple[Towers, PreRankerModel, Space]:
+    features, config = ground.features, ground.config
     with ground.timed("towers"):
         towers = train_towers(features, events, validation, config.tower, config.seed)
     with ground.timed("preranker"):
         preranker = train_preranker(features, events, validation, towers.items, config.preranker, config.seed)
-    vectors = towers.item_vectors()
-    with ground.timed("query"):
-        asked = usable(dataset, ground.split, config.split.protocol)
-        query = train_query(dataset, asked, vectors, config.query, config.seed, text)
     with ground.timed("retrieval"):
-        space = Space.of(vectors, config.retrieval, config.seed, config.threads, dataset.item_ids)
-    return Encoders(towers, preranker, query, space)
+        names = ground.dataset.item_ids
+        space = Space.of(towers.item_vectors(), config.retrieval, config.seed, config.threads, names)
+    return towers, preranker, space
+
+
+def _heard(ground: Ground, towers: Towers, text: TextEncoder | None) -> QueryModel:
+    dataset, config = ground.dataset, ground.config
+    asked = usable(dataset, ground.split, config.split.protocol)
+    return train_query(dataset, asked, towers.item_vectors(), config.query, config.seed, text)

@@ -74,8 +74,9 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     deterministic(config.threads, config.seed)
     ground = Ground.of(dataset, config)
     encoders = Encoders.learn(ground, text)
+    judges = encoders.judges(ground)
     with ground.timed("retrieval"):
-        candidates = Candidates.of(ground, encoders)
+        candidates = Candidates.of(ground, encoders, judges)
     plan = candidates.plan
     with ground.timed("ranker"):
         ranker, levels = _ranked(ground, candidates, encoders, text)
@@ -204,7 +205,7 @@ def _levels_moved(
     candidates, found and counted alike."""
     width, requests = candidates.plan.ranked, judged.requests
     some = np.linspace(0, len(requests) - 1, min(len(requests), LEVEL_REQUESTS)).astype(np.int64)
-    after = candidates.funnels.through(served).after(ground.split.train)
+    after = candidates.funnels.through(served).after(ground.split.train, candidates.known.tables)
     return (
         ScoreLevels.of([judged.pools[r] for r in some], width),
         ScoreLevels.of(after.pools(requests.at(some), "candidates, refitted"), width),

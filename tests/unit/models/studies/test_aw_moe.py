@@ -58,7 +58,8 @@ def test_a_study_is_plain_and_its_rankers_get_the_candidates_of_a_run(monkeypatc
         assert all(0 <= line["GAUC"] <= 1 for line in found["slices"][part].values())
     json.dumps(found, allow_nan=False)
     ground = Ground.of(world, CONFIG)
-    of_run = Candidates.of(ground, Encoders.learn(ground, None))
+    encoders = Encoders.learn(ground, None)
+    of_run = Candidates.of(ground, encoders, encoders)
     assert made[0].plan == of_run.plan
     width = of_run.plan.ranked
     kept = [pool for pool in of_run.held_out if 0 <= pool.place < width]

@@ -3,7 +3,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.training.encoders import turn
+from models.encode import CROSS
+from models.training.candidates import Candidates
+from models.training.encoders import Encoders, turn
+from models.training.ground import Ground
 from models.training.ranker import RankerModel
 from models.training.run import train
 from tests.support.networks import CONFIG as SMALL
@@ -51,3 +54,36 @@ def test_a_refit_knows_the_newest_events_and_changes_nothing_else(trained_world:
     assert (found.best, found.epoch) == (once.encoders.towers.best, once.encoders.towers.epoch)
     assert not np.allclose(once.encoders.space.vectors, trained.encoders.space.vectors)
     assert not np.allclose(once.encoders.preranker.item_vectors(), trained.encoders.preranker.item_vectors())
+
+
+class TestJudges:
+    """Who finds the candidates of validation's requests."""
+
+    def ground(self, world: TrainedWorld, protocol: str, **changes: object) -> Ground:
+        split = CONFIG.split.model_copy(update={"protocol": protocol})
+        return Ground.of(world.dataset, CONFIG.model_copy(update={"split": split, **changes}))
+
+    def test_of_users_last_events_the_encoders_themselves(self, trained_world: TrainedWorld):
+        ground = self.ground(trained_world, "leave-last-out")
+        encoders = trained_world.trained.encoders
+        assert encoders.judges(ground) is encoders
+
+    def test_without_a_refit_the_encoders_themselves(self, trained_world: TrainedWorld):
+        ground = self.ground(trained_world, "global-time", refit=False)
+        encoders = trained_world.trained.encoders
+        assert encoders.judges(ground) is encoders
+
+    def test_of_a_later_time_those_that_know_all_events_before_it(self, trained_world: TrainedWorld):
+        ground = self.ground(trained_world, "global-time")
+        encoders = Encoders.learn(ground, None)
+        judges = encoders.judges(ground)
+        asked = ground.features.batch(ground.validation)
+        found = Candidates.of(ground, encoders, judges)
+        tower = CROSS.index("tower")
+        for r in range(0, len(ground.validation), 7):
+            pool = found.held_out[r]
+            vectors = judges.space.vectors[pool.rows]
+            expected = vectors @ judges.towers.user_vectors(asked)[r]
+            np.testing.assert_allclose(pool.cross[:, tower], expected, rtol=1e-3, atol=1e-3)
+            other = encoders.space.vectors[pool.rows] @ encoders.towers.user_vectors(asked)[r]
+            assert not np.allclose(pool.cross[:, tower], other, rtol=1e-2, atol=1e-2)
