@@ -15,6 +15,7 @@ from retrieval.faiss_index import (
     build_cells,
     build_codes,
     build_flat,
+    build_halves,
     build_hnsw,
     build_pq,
     build_pq4,
@@ -50,8 +51,8 @@ class VectorIndex(Protocol):
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """For queries [q, d] the best k: scores [q, k] descending and distinct rows [q, k] int32.
 
-        Only where fewer than k vectors exist, the rest is row -1 with score -inf. Kinds that keep codes
-        ("sq8") give scores of what the codes stand for, all others inner products.
+        Only where fewer than k vectors exist, the rest is row -1 with score -inf. Kinds that keep
+        less than the vectors ("half", "sq8") give scores of what they keep, all others inner products.
 
         Raises:
             ValueError: a query has a component that is not finite, or another dimension than the index.
@@ -130,6 +131,10 @@ def _cells(vectors: Floats, settings: IndexSettings, seed: int, clusters: Floats
     return build_cells(vectors, centres(vectors, settings.lists, seed, clusters), settings.probes)
 
 
+def _halves(vectors: Floats, settings: IndexSettings, seed: int, clusters: Floats | None) -> object:
+    return build_halves(vectors, centres(vectors, settings.lists, seed, clusters), settings.probes)
+
+
 def _codes(vectors: Floats, settings: IndexSettings, seed: int, clusters: Floats | None) -> object:
     return build_codes(vectors, centres(vectors, settings.lists, seed, clusters), settings.probes)
 
@@ -147,6 +152,7 @@ def _pq4(vectors: Floats, settings: IndexSettings, seed: int, clusters: Floats |
 KINDS: Mapping[str, Build] = {
     "flat": lambda vectors, *_: build_flat(vectors),
     "ivf": _cells,
+    "half": _halves,
     "hnsw": lambda vectors, settings, *_: build_hnsw(
         vectors, settings.links, settings.effort, settings.breadth
     ),
@@ -154,4 +160,5 @@ KINDS: Mapping[str, Build] = {
     "pq4": _pq4,
     "sq8": _codes,
 }
-"""Flat (exact), inverted lists, graph, product codes of 8 or 4 bits with exact refinement, 8-bit codes."""
+"""Flat (exact), inverted lists of vectors or of halves, graph, product codes of 8 or 4 bits with exact
+refinement, 8-bit codes."""

@@ -16,13 +16,13 @@ SMALL = 20_000
 class IndexSettings:
     """How an index is built, then how it is searched; each key concerns some kinds only.
 
-    kind        "flat", "ivf", "hnsw", "ivfpq", "pq4", "sq8"; "auto" = flat up to 20,000 vectors, then ivf
-    lists       ivf, ivfpq, pq4, sq8: cells; 0 = the clusters if their number suits, else sqrt(m)
+    kind        "flat", "ivf", "half", "hnsw", "ivfpq", "pq4", "sq8"; "auto" = flat up to 20,000, then half
+    lists       ivf, half, ivfpq, pq4, sq8: cells; 0 = the clusters if their number suits, else sqrt(m)
     links       hnsw: edges per vector           effort      hnsw: candidates held while building
     code_bytes  ivfpq, pq4: bytes of a code; 0 = half the dimension
 
     At the search, stored beside the index and free to change without building it again:
-    probes      ivf, ivfpq, pq4, sq8: cells that a query reads
+    probes      ivf, half, ivfpq, pq4, sq8: cells that a query reads
     breadth     hnsw: candidates held while searching
     refine      ivfpq, pq4: times k candidates by code are scored exactly
 
@@ -42,7 +42,7 @@ class IndexSettings:
         """The settings with "auto" replaced by a kind, for `size` vectors."""
         if self.kind != "auto":
             return self
-        return replace(self, kind="flat" if size <= SMALL else "ivf")
+        return replace(self, kind="flat" if size <= SMALL else "half")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""

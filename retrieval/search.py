@@ -83,9 +83,10 @@ def _union(
     order = order[rows.ravel()[order] >= 0]
     flat_rows, flat_scores = rows.ravel()[order], scores.ravel()[order]
     leader = representatives(flat_rows, items)
-    best = flat_scores.copy()
-    np.maximum.at(best, leader, flat_scores)
-    first = np.flatnonzero(leader == np.arange(len(leader), dtype=np.int32))[:wanted]
+    leads = leader == np.arange(len(leader), dtype=np.int32)
+    best, again = flat_scores.copy(), np.flatnonzero(~leads)
+    np.maximum.at(best, leader[again], flat_scores[again])
+    first = np.flatnonzero(leads)[:wanted]
     named = (order // depth).astype(np.int32)
     # Backwards, so that of several lists the one with the earliest turn is written last.
     sure = np.flatnonzero(telling[named] & (turn.ravel()[order] <= 1.0))[::-1]

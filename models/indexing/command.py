@@ -88,8 +88,8 @@ def tuned(source: IndexSource, arguments: argparse.Namespace) -> list[str]:
 
 
 _NUMBERS = {
-    "lists": "ivf, ivfpq, pq4, sq8: cells; 0 = the clusters if their number suits, else sqrt(items)",
-    "probes": "ivf, ivfpq, pq4, sq8: cells that a query reads",
+    "lists": "ivf, half, ivfpq, pq4, sq8: cells; 0 = the clusters if their number suits, else sqrt(items)",
+    "probes": "ivf, half, ivfpq, pq4, sq8: cells that a query reads",
     "links": "hnsw: edges per vector",
     "effort": "hnsw: candidates held while building",
     "breadth": "hnsw: candidates held while searching",

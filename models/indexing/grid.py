@@ -8,7 +8,7 @@ from dataclasses import replace
 from retrieval.cells import SUITS
 from retrieval.index_settings import IndexSettings
 
-PROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+PROBES = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128)
 BREADTHS = (16, 32, 64, 128, 200, 300, 400, 600)
 REFINES = (2, 4, 8)
 SHARES = (0.4, 0.7, 1.0)

@@ -176,6 +176,7 @@ def words(settings: IndexSettings) -> str:
 _MATTERS = {
     "flat": (),
     "ivf": ("lists", "probes"),
+    "half": ("lists", "probes"),
     "sq8": ("lists", "probes"),
     "ivfpq": ("lists", "probes", "refine"),
     "pq4": ("lists", "probes", "refine"),

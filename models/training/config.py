@@ -279,9 +279,9 @@ class RetrievalConfig(_Section):
     factors: int = Field(64, ge=0, description="factors of matrix factorisation per item; 0 = no such source")
     factors_alpha: float = Field(40.0, ge=1, description="weight of an event beside 1 of every other cell")
     factors_l2: float = Field(200.0, gt=0, description="ridge of the factorisation")
-    index: Literal["auto", "flat", "ivf", "hnsw", "ivfpq", "pq4", "sq8"] = Field(
+    index: Literal["auto", "flat", "ivf", "half", "hnsw", "ivfpq", "pq4", "sq8"] = Field(
         "auto",
-        description="flat (exact), ivf, hnsw, ivfpq, pq4, sq8, or auto: flat up to 20,000 items, then ivf",
+        description="flat (exact), ivf, half, hnsw, ivfpq, pq4, sq8; auto: flat to 20,000 items, then half",
     )
     recall: float = Field(
         0.95, gt=0, le=1, description="share of the exact best 200 that the index promises to find"

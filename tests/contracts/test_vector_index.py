@@ -41,6 +41,12 @@ class TestInvertedLists(FaissSuite):
     least_recall = 0.95
 
 
+class TestHalves(FaissSuite):
+    settings = IndexSettings("half", lists=64, probes=24)
+    least_recall = 0.95
+    tolerance = 0.02
+
+
 class TestInvertedListsInClusters(FaissSuite):
     """Cells that somebody else made, of fewer components than the vectors."""
 

@@ -67,7 +67,7 @@ def test_how_thorough_a_search_is_can_be_said_at_the_opening(tmp_path, built, th
 
 def test_auto_scans_a_few_and_has_cells_for_many():
     assert IndexSettings().resolved(20_000).kind == "flat"
-    assert IndexSettings().resolved(20_001).kind == "ivf"
+    assert IndexSettings().resolved(20_001).kind == "half"
     assert IndexSettings("sq8").resolved(10).kind == "sq8"
 
 
