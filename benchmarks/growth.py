@@ -110,7 +110,8 @@ def _round(subject: Subject) -> Millis:
         batch = source.fetch(query)
         clock.append(time.thread_time())
         for one in cascade.filters:
-            batch = batch.take(one.keep(query, batch))
+            if one.applies(query):
+                batch = batch.take(one.keep(query, batch))
         clock.append(time.thread_time())
         taken[number] = np.diff(clock) * 1000.0
     return taken

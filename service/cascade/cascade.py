@@ -89,7 +89,8 @@ class Cascade:
         batch = run.merge(found, self.source_names, self.shares)
         _show(trace, MERGED, batch)
         for one in self.filters:
-            batch = run.filter(one, batch)
+            if one.applies(run.query):
+                batch = run.filter(one, batch)
         _show(trace, "filter", batch)
         for one_round in self.rounds:
             for scorer in one_round.scorers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,16 +46,25 @@ def mask(stage: Stage, result: Any, size: int) -> NDArray[np.bool_]:
     return _vector(stage, result, np.bool_, size)
 
 
-def scores(stage: Stage, result: Any, size: int) -> NDArray[np.float32]:
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A scorer's `values` [N], of which `odd` are not finite."""
+
+    values: NDArray[np.float32]
+    odd: int
+
+
+def scores(stage: Stage, result: Any, size: int) -> Scored:
     """A scorer's result.
 
     Raises:
         NoFiniteScore: none of the scores is finite.
     """
     vector = _vector(stage, result, np.float32, size)
-    if size and not np.count_nonzero(np.isfinite(vector)):
+    odd = size - int(np.count_nonzero(np.isfinite(vector)))
+    if size and odd == size:
         raise NoFiniteScore(f"none of {size} scores of {stage.name!r} is finite")
-    return vector
+    return Scored(vector, odd)
 
 
 def positions(stage: Stage, result: Any, count: int, size: int) -> NDArray[np.intp]:

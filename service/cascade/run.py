@@ -97,14 +97,14 @@ class Run:
             stage,
             len(batch),
             lambda: contracts.scores(stage, stage.score(self._query, batch), len(batch)),
-            len,
+            lambda _: len(batch),
             optional=stage.optional,
         )
         if scores is None:
             return batch.with_column(stage.name, np.full(len(batch), np.nan, np.float32))
-        if odd := len(scores) - int(np.count_nonzero(np.isfinite(scores))):
-            self._observer.on_nonfinite(self._cascade, stage.name, odd)
-        return batch.with_column(stage.name, scores)
+        if scores.odd:
+            self._observer.on_nonfinite(self._cascade, stage.name, scores.odd)
+        return batch.with_column(stage.name, scores.values)
 
     def select(self, one: Round, batch: Candidates) -> Candidates:
         """The best of the batch, in order; the fate of the others is this round."""

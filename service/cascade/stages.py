@@ -44,6 +44,9 @@ class Source(Stage, Protocol):
 class Filter(Stage, Protocol):
     """Rules candidates out. Never falls back: a filter that fails, fails the request."""
 
+    def applies(self, query: Query) -> bool:
+        """Whether it may rule out anything for this query; else it is neither run nor counted."""
+
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """[N] True = stays. `name` is the reason of those that go."""
 

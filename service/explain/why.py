@@ -204,7 +204,8 @@ class _Case:
     def _ruled_out(self, replay: Replay) -> list[str]:
         """The filters that do not let the item through."""
         alone = Candidates.of(np.array([self.row], np.int32), sources=np.zeros(1, np.int32))
-        return [one.name for one in replay.cascade.filters if not one.keep(replay.query, alone)[0]]
+        asked = [one for one in replay.cascade.filters if one.applies(replay.query)]
+        return [one.name for one in asked if not one.keep(replay.query, alone)[0]]
 
 
 def _after_sale(sale: Sale, trace: AnswerTrace, item_id: ItemId, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import numpy as np
 from models.encode import encode_history
 from models.schema import Schema
 from service.cascade.candidates import Candidates
-from service.cascade.query import Kind, Query, User
+from service.cascade.query import Kind, Outcome, Query, Request, User
+from service.engine import Engine
 
 NOW_MS = 1_700_000_000_000
 SCHEMA = Schema(item_fields=(), user_fields=(), event_kinds=("view", "click"))
@@ -64,6 +65,10 @@ class Keeps:
     name: str
     keeps: Callable[[Any], Any]
     requires: tuple[str, ...] = ()
+    idle: bool = False
+
+    def applies(self, query: Query) -> bool:
+        return not self.idle
 
     def keep(self, query: Query, batch: Candidates) -> Any:
         return self.keeps(batch.rows)
@@ -138,3 +143,8 @@ class Notes:
 
     def on_answer(self, cascade: str, seconds: float, returned: int, degraded: tuple[str, ...]) -> None:
         self.answers.append((returned, degraded))
+
+
+def cursor_after(engine: Engine, request: Request, query: Query, outcome: Outcome) -> str | None:
+    """The cursor after a page, as an answer has it."""
+    return engine.next_cursor(request, query, engine.catalogue.ids_of(outcome.rows))

@@ -21,6 +21,10 @@ class Available:
     name: ClassVar[str] = "unavailable"
     requires: ClassVar[tuple[str, ...]] = ()
 
+    def applies(self, query: Query) -> bool:
+        """Always."""
+        return True
+
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """True = available."""
         return self.catalogue.available[batch.rows]

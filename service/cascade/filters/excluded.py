@@ -20,6 +20,10 @@ class Excluded:
     name: ClassVar[str] = "excluded"
     requires: ClassVar[tuple[str, ...]] = ()
 
+    def applies(self, query: Query) -> bool:
+        """Where anything is excluded."""
+        return len(query.exclude) > 0 or query.anchor is not None
+
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """True = not excluded."""
         keep = ~is_among(batch.rows, query.exclude)
@@ -32,6 +36,10 @@ class OwnItems:
 
     name: ClassVar[str] = "own"
     requires: ClassVar[tuple[str, ...]] = ()
+
+    def applies(self, query: Query) -> bool:
+        """Where the user has items of his own."""
+        return len(query.own) > 0
 
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """True = not his own."""

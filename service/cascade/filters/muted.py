@@ -21,8 +21,10 @@ class Muted:
     name: ClassVar[str] = "muted"
     requires: ClassVar[tuple[str, ...]] = ()
 
+    def applies(self, query: Query) -> bool:
+        """Where the user muted anything that is to be left out."""
+        return query.hides_muted
+
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """True = of no muted interest."""
-        if not query.hides_muted:
-            return np.ones(len(batch), bool)
         return ~np.isin(self.catalogue.clusters_of(batch.rows), query.preferences.muted)

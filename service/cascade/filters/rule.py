@@ -19,6 +19,11 @@ class Rule:
     name: ClassVar[str] = "rule"
     requires: ClassVar[tuple[str, ...]] = ()
 
+    def applies(self, query: Query) -> bool:
+        """Where there is a rule."""
+        return query.rule is not None
+
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
-        """True = the rule matches, or there is none."""
-        return np.ones(len(batch), bool) if query.rule is None else query.rule[batch.rows]
+        """True = the rule matches."""
+        assert query.rule is not None
+        return query.rule[batch.rows]

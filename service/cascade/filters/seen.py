@@ -20,10 +20,12 @@ class Seen:
     name: ClassVar[str] = "seen"
     requires: ClassVar[tuple[str, ...]] = ()
 
+    def applies(self, query: Query) -> bool:
+        """Unless the query includes what was seen."""
+        return not query.include_seen and len(query.user.rows) > 0
+
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """True = not seen."""
-        if query.include_seen:
-            return np.ones(len(batch), bool)
         return ~is_among(batch.rows, query.user.rows)
 
 
@@ -33,6 +35,10 @@ class Shown:
 
     name: ClassVar[str] = "shown"
     requires: ClassVar[tuple[str, ...]] = ()
+
+    def applies(self, query: Query) -> bool:
+        """Behind the first page."""
+        return len(query.shown) > 0
 
     def keep(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """True = not on an earlier page."""

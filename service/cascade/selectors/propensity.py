@@ -41,10 +41,16 @@ class Propensity:
 
     def chances(self, query: Query, batch: Candidates, picked: Positions) -> Floats | None:
         """[n] of the `picked`, each above 0; None = nothing was left to chance."""
-        fresh = self.fresh if self.fresh is not None and self.fresh.any(query, batch) else None
-        if isinstance(self.inner, WithThompson) and self.inner.draws(batch):
-            return self._sampled(self.inner, query, batch, picked, fresh)
-        if fresh is None or (more := fresh.chance_of_more(query.count)) == 0:
+        fresh = self.fresh
+        drawn = self.inner if isinstance(self.inner, WithThompson) and self.inner.draws(batch) else None
+        more = 0.0 if fresh is None else fresh.chance_of_more(query.count)
+        if drawn is None and more == 0.0:
+            return None
+        if fresh is not None and not fresh.any(query, batch):
+            fresh = None
+        if drawn is not None:
+            return self._sampled(drawn, query, batch, picked, fresh)
+        if fresh is None:
             return None
         few, many = (
             self.page(self.inner, replace(fresh, chance=chance)).pick(query, batch, query.count)

@@ -11,6 +11,7 @@ from service.cascade.hydrate import Moment
 from service.cascade.observe import NullObserver
 from service.cascade.query import Cap, ItemId, Kind, Own, Request, SessionEvent, UserId
 from service.engine import Engine
+from tests.support.queries import cursor_after
 from tests.support.tiny_bundle import write_tiny_bundle
 from tests.support.tiny_world import ITEMS, NOW_MS
 
@@ -108,7 +109,7 @@ def test_a_list_that_no_rule_shortens_is_not_starved(engine: Engine, said: dict[
 def test_the_end_of_a_list_is_no_starvation(engine: Engine) -> None:
     request = Request(filter=WESTERN, count=20)
     query = engine.hydrate(request, None, Moment("r", NOW_MS))
-    cursor = engine.next_cursor(request, query, engine.run(query))
+    cursor = cursor_after(engine, request, query, engine.run(query))
     second = engine.hydrate(replace(request, cursor=cursor), None, Moment("r2", NOW_MS))
     outcome = engine.run(second)
     assert len(outcome.rows) < 20

@@ -20,7 +20,7 @@ from service.cascade.query import ItemId, Kind, Outcome, Request, SessionEvent, 
 from service.engine import Engine
 from service.errors import ContractViolation, OperatorError
 from service.features.store import ItemChange
-from tests.support.queries import Notes
+from tests.support.queries import Notes, cursor_after
 from tests.support.tiny_bundle import write_tiny_bundle
 from tests.support.tiny_world import ITEMS, NOW_MS, TASTES
 
@@ -219,7 +219,7 @@ def test_pages_never_repeat_whatever_the_user_does_in_between(engine: Engine) ->
         outcome = engine.run(query)
         assert query.offset == len(shown)
         shown += item(engine, outcome)
-        cursor = engine.next_cursor(request, query, outcome)
+        cursor = cursor_after(engine, request, query, outcome)
         session = (*session, SessionEvent(ItemId(f"item-{page}"), "view"))
         assert len(outcome.rows) == 8
     assert len(set(shown)) == 32
@@ -232,7 +232,7 @@ def test_a_list_ends_when_the_catalogue_does(engine: Engine) -> None:
         query = engine.hydrate(request, None, Moment("r", NOW_MS))
         outcome = engine.run(query)
         shown += len(outcome.rows)
-        cursor = engine.next_cursor(request, query, outcome)
+        cursor = cursor_after(engine, request, query, outcome)
         if cursor is None:
             break
     assert cursor is None
@@ -243,12 +243,12 @@ def test_a_list_ends_at_the_limit_of_a_cursor(engine: Engine, monkeypatch: pytes
     monkeypatch.setattr("service.engine.LIMIT", 20)
     first = Request(count=10)
     query = engine.hydrate(first, None, Moment("r", NOW_MS))
-    cursor = engine.next_cursor(first, query, engine.run(query))
+    cursor = cursor_after(engine, first, query, engine.run(query))
     second = Request(count=10, cursor=cursor)
     query = engine.hydrate(second, None, Moment("r", NOW_MS))
 
     assert cursor is not None
-    assert engine.next_cursor(second, query, engine.run(query)) is None
+    assert cursor_after(engine, second, query, engine.run(query)) is None
 
 
 def new_item(engine: Engine, item_id: str = "new", **record: Any) -> Engine:

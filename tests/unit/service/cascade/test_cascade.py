@@ -348,3 +348,12 @@ def test_a_trace_sees_what_each_step_lets_through() -> None:
         "rank": [4, 6],
     }
     assert list(seen) == ["merge", "filter", "rank.scored", "rank"]
+
+
+def test_a_filter_that_has_nothing_to_rule_out_is_not_run() -> None:
+    one = cascade(filters=(Keeps("idle", fails, idle=True), Keeps("even", lambda rows: rows % 2 == 0)))
+    outcome = one.run(a_query())
+
+    assert not any(fate.reason == "idle" for fate in outcome.fates)
+    assert "filter.idle" not in outcome.timings_ms
+    assert "filter.even" in outcome.timings_ms

@@ -16,6 +16,7 @@ from service.cascade.query import Cap, ItemId, Kind, Outcome, Own, Query, Reques
 from service.engine import Engine
 from service.errors import CallerError
 from service.features.store import ItemChange, UserRecord
+from tests.support.queries import cursor_after
 from tests.support.tiny_bundle import write_tiny_bundle
 from tests.support.tiny_world import ITEMS, NOW_MS, TASTES
 
@@ -67,7 +68,7 @@ def test_caps_hold_over_pages(engine: Engine) -> None:
     for _ in range(4):
         query, outcome = ask(engine, **request, cursor=cursor)
         rows += outcome.rows.tolist()
-        cursor = engine.next_cursor(Request(session=LIKES_HORROR, **request), query, outcome)
+        cursor = cursor_after(engine, Request(session=LIKES_HORROR, **request), query, outcome)
         if cursor is None:
             break
 

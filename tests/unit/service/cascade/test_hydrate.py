@@ -12,6 +12,7 @@ from service.cascade.query import ItemId, Kind, Query, Request, SessionEvent, Us
 from service.engine import Engine
 from service.errors import CallerError, NotFound
 from service.features.store import ItemChange, UserRecord
+from tests.support.queries import cursor_after
 from tests.support.tiny_bundle import write_tiny_bundle
 from tests.support.tiny_world import NOW_MS
 
@@ -140,6 +141,6 @@ def test_the_seed_follows_the_request_and_stays_over_pages(engine: Engine) -> No
     assert engine.hydrate(Request(), None, MOMENT).seed == first.seed
     assert engine.hydrate(Request(), None, Moment("r-2", NOW_MS)).seed != first.seed
 
-    cursor = engine.next_cursor(Request(user_id=UserId("u")), first, engine.run(first))
+    cursor = cursor_after(engine, Request(user_id=UserId("u")), first, engine.run(first))
     second = engine.hydrate(Request(user_id=UserId("u"), cursor=cursor), None, Moment("r-2", NOW_MS))
     assert (second.seed, second.offset) == (first.seed, first.count)

@@ -22,6 +22,7 @@ from service.engine import Engine
 from service.errors import OperatorError
 from service.features.store import ItemChange
 from tests.support.dual import add_dual_vectors
+from tests.support.queries import cursor_after
 from tests.support.tiny_bundle import reseal, write_tiny_bundle
 from tests.support.tiny_world import ITEMS, NOW_MS, TASTES
 
@@ -75,7 +76,7 @@ def test_complements_obey_rules_and_exclusions_and_continue(engine: Engine) -> N
 def test_a_cursor_of_one_relation_is_refused_by_the_other(engine: Engine) -> None:
     asked = Request(kind=Kind.COMPLEMENTARY, item_id=ItemId("item-2"), count=5)
     query = engine.hydrate(asked, None, Moment("r-1", NOW_MS))
-    cursor = engine.next_cursor(asked, query, first := engine.run(query))
+    cursor = cursor_after(engine, asked, query, first := engine.run(query))
     second = answer(engine, Kind.COMPLEMENTARY, "item-2", count=5, cursor=cursor)
     assert not set(first.rows.tolist()) & set(second.rows.tolist())
     with pytest.raises(Exception, match="belongs to another list"):

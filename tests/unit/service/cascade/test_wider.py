@@ -21,6 +21,7 @@ from service.cascade.room import most_of, within
 from service.engine import Engine
 from service.features.store import ItemChange
 from tests.support.dual import add_dual_vectors
+from tests.support.queries import cursor_after
 from tests.support.tiny_bundle import write_tiny_bundle
 from tests.support.tiny_world import ITEMS, NOW_MS, tiny_world
 
@@ -108,7 +109,7 @@ def test_two_caps_at_once(engine: Engine) -> None:
 def test_later_pages_are_full_too(engine: Engine) -> None:
     request = {"count": 6, "caps": (Cap("studio", 1),)}
     asked, query, first = ask(engine, **request)
-    second = ask(engine, cursor=engine.next_cursor(asked, query, first), **request)[2]
+    second = ask(engine, cursor=cursor_after(engine, asked, query, first), **request)[2]
     assert (len(first.rows), len(second.rows)) == (6, 6)
     assert max((studios(engine, first) + studios(engine, second)).values()) == 1
 

@@ -18,6 +18,7 @@ from service.engine import Engine
 from service.explain.replay import Replay
 from service.features.store import ItemChange, Preference, PreferenceKind, Trend, UserRecord
 from service.trends import Trends
+from tests.support.queries import cursor_after
 from tests.support.tiny_bundle import write_tiny_bundle
 from tests.support.tiny_world import DAY_MS, NOW_MS
 from tests.support.traces import stored, trace_of
@@ -88,7 +89,7 @@ def test_the_list_comes_out_bit_for_bit(engine: Engine, name: str, quality: floa
 def test_a_later_page_comes_out_too(engine: Engine) -> None:
     first = REQUESTS["plain"]
     query = engine.hydrate(first, RECORD, Moment("page-1", NOW_MS))
-    cursor = engine.next_cursor(first, query, engine.catalogue.ids_of(engine.run(query).rows))
+    cursor = cursor_after(engine, first, query, engine.run(query))
     assert cursor is not None
     trace = stored(trace_of(engine, replace(first, cursor=cursor), RECORD, Moment("page-2", NOW_MS)))
     assert trace.offset == 20
