@@ -20,7 +20,7 @@ from retrieval.exact import RECALL_AT
 from retrieval.index import KINDS, VectorIndex, open_index
 from retrieval.index_card import IndexCard
 
-SERVED = "ivf"
+SERVED = "half"
 """The kind of index in the bundle: the one that both sides of the race can read."""
 
 WRITTEN = 2

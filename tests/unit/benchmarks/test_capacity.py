@@ -22,9 +22,9 @@ def measured(**changes: object) -> Measured:
     """A quick index that is large, one that is small and slow, and one that finds too little."""
     told = {
         "components": {"item vectors": Line(0.0, 260.0)},
-        "indexes": {"ivf": LARGE, "sq8": SMALL, "hnsw": Line(0.0, 1.0)},
-        "recall": {"ivf": 0.96, "sq8": 0.96, "hnsw": 0.75},
-        "kernel": {"ivf": Power(1e6, 1.0, 0.3), "sq8": Power(1e6, 8.0, 0.3), "hnsw": Power(1e6, 0.1, 0.1)},
+        "indexes": {"half": LARGE, "sq8": SMALL, "hnsw": Line(0.0, 1.0)},
+        "recall": {"half": 0.96, "sq8": 0.96, "hnsw": 0.75},
+        "kernel": {"half": Power(1e6, 1.0, 0.3), "sq8": Power(1e6, 8.0, 0.3), "hnsw": Power(1e6, 0.1, 0.1)},
         "retrieval": {part: Power(1e6, 0.5, 0.2) for part in PARTS},
         "heap": Line(1e8, 5.0),
         "ready_s": Line(1.0, 1e-6),
@@ -49,31 +49,31 @@ def test_a_power_goes_through_the_two_largest_sizes():
 
 
 def test_a_layout_has_as_few_parts_as_fit_and_copies_for_the_rate():
-    one = layout(measured(), "ivf", 1_000_000_000, RATE)
+    one = layout(measured(), "half", 1_000_000_000, RATE)
     assert one.gigabytes <= MACHINE_GB * 0.7
     held = (560.0 + MACHINE_CORES * 5.0) * 1e9 / 1e9
     assert one.shards == pytest.approx(held / (MACHINE_GB * 0.7 - 3.2), abs=1.0)
     assert one.copies >= 2
-    more = layout(measured(), "ivf", 1_000_000_000, 100 * RATE)
+    more = layout(measured(), "half", 1_000_000_000, 100 * RATE)
     assert more.shards == one.shards
     assert more.copies * MACHINE_CORES * more.shards * 0.6 >= 100 * RATE * more.request_ms / 1000
 
 
 def test_a_slow_start_divides_the_items_as_full_memory_does():
-    one = layout(measured(ready_s=Line(0.0, 1e-5)), "ivf", 100_000_000, RATE)
+    one = layout(measured(ready_s=Line(0.0, 1e-5)), "half", 100_000_000, RATE)
     assert one.shards == 2
     assert one.ready_minutes <= 10.0
 
 
 def test_where_cores_are_short_the_quick_index_is_chosen_and_where_memory_is_the_small_one():
-    assert chosen(measured(), 10_000_000, 100 * RATE).kind == "ivf"
+    assert chosen(measured(), 10_000_000, 100 * RATE).kind == "half"
     assert chosen(measured(), 1_000_000_000, 0.001).kind == "sq8"
 
 
 def test_every_part_is_searched_for_every_list():
     told = measured()
-    assert request_ms(told, "ivf", RACED, 1) == pytest.approx(6.0)
-    whole, parted = (request_ms(told, "ivf", 10**9, parts) for parts in (1, 10))
+    assert request_ms(told, "half", RACED, 1) == pytest.approx(6.0)
+    whole, parted = (request_ms(told, "half", 10**9, parts) for parts in (1, 10))
     search = 0.5 * (10**9 / 10**6) ** 0.2
     assert parted - whole == pytest.approx(search * (10 * 0.1**0.2 - 1))
 
