@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 
 from models.artifacts import taken
 from retrieval.index import VectorIndex
+from retrieval.index_settings import RECALL_AT as RECALL_AT
 from retrieval.order import top_mask
 from retrieval.threads import bound_threads
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
-
-RECALL_AT = 200
-"""How many of the best a stated recall is about: near what a query asks for where 1,000 are candidates."""
 
 _BLOCK = 1 << 16
 """Vectors that are scored at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifacts import BundleError
-from retrieval.index_settings import METRIC, IndexSettings
+from retrieval.index_settings import METRIC, RECALL_AT, IndexSettings
 from retrieval.threads import bound_threads
 
 Rows = NDArray[np.int32]
@@ -31,13 +32,30 @@ _MORE = 4
 """Where a query found too few, it reads so many times as many cells."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    """What answers lists longer than `refined`: the same codes, of which none is refined.
+
+    A search for the `RECALL_AT` best, which a recall is stated for, looks at `refined` codes. A longer list
+    has all of these, so it finds no fewer; to fetch the vectors of its items would cost more than the search.
+    """
+
+    index: Any
+    parameters: Any
+    refined: int
+
+
 class FaissIndex:
     """One FAISS index; the row of a vector is its number in the order of adding."""
 
-    def __init__(self, index: Any, *, threads: int = 1, parameters: Any = None) -> None:
+    _codes: _Codes | None = None
+
+    def __init__(self, index: Any, *, threads: int = 1, settings: IndexSettings | None = None) -> None:
         self._index = index
         self._threads = threads
-        self._parameters = parameters
+        self._parameters = None if settings is None else _parameters(index, settings)
+        if settings is not None:
+            self._codes = _codes(index, settings)
 
     @property
     def size(self) -> int:
@@ -76,7 +94,10 @@ class FaissIndex:
             return np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int32)
         bound_threads(self._threads)
         queries = np.ascontiguousarray(queries, np.float32)
-        scores, rows = self._index.search(queries, k, params=self._parameters)
+        if self._codes is not None and k > self._codes.refined:
+            scores, rows = self._codes.index.search(queries, k, params=self._codes.parameters)
+        else:
+            scores, rows = self._index.search(queries, k, params=self._parameters)
         self._complete(queries, scores, rows)
         scores[rows < 0] = -np.inf
         return scores, rows.astype(np.int32)
@@ -108,7 +129,7 @@ class FaissIndex:
 
     def searching(self, settings: IndexSettings) -> FaissIndex:
         """See `retrieval.index.VectorIndex`."""
-        return FaissIndex(self._index, threads=self._threads, parameters=_parameters(self._index, settings))
+        return FaissIndex(self._index, threads=self._threads, settings=settings)
 
     def save(self, path: Path) -> None:
         """Write the index to one file."""
@@ -246,6 +267,14 @@ def _coarse(centres: Floats, width: int) -> Any:
 def _widened(index: Any, width: int) -> Any:
     """An index that takes vectors of `width` and pads them with zeros to its own."""
     return faiss.IndexPreTransform(_faiss.RemapDimensionsTransform(width, index.d, False), index)
+
+
+def _codes(index: Any, settings: IndexSettings) -> _Codes | None:
+    """None where nothing is refined."""
+    if not isinstance(index, faiss.IndexRefine):
+        return None
+    codes = faiss.downcast_index(index.base_index)
+    return _Codes(codes, _parameters(codes, settings), max(settings.refine, 1) * RECALL_AT)
 
 
 def _parameters(index: Any, settings: IndexSettings) -> Any:

@@ -52,7 +52,8 @@ class VectorIndex(Protocol):
         """For queries [q, d] the best k: scores [q, k] descending and distinct rows [q, k] int32.
 
         Only where fewer than k vectors exist, the rest is row -1 with score -inf. Kinds that keep
-        less than the vectors ("half", "sq8") give scores of what they keep, all others inner products.
+        less than the vectors ("half", "sq8"), or that refine ("ivfpq", "pq4") and are asked for more than
+        they refine, give scores of what they keep, all others inner products.
 
         Raises:
             ValueError: a query has a component that is not finite, or another dimension than the index.

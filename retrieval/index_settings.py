@@ -8,6 +8,8 @@ from typing import Any
 
 METRIC = "inner_product"
 """How vectors are compared, everywhere."""
+RECALL_AT = 200
+"""How many of the best a stated recall is about: near what a query asks for where 1,000 are candidates."""
 SMALL = 20_000
 """Up to so many vectors, "auto" scans them all: no index is worth its upkeep there."""
 
@@ -24,7 +26,8 @@ class IndexSettings:
     At the search, stored beside the index and free to change without building it again:
     probes      ivf, half, ivfpq, pq4, sq8: cells that a query reads
     breadth     hnsw: candidates held while searching
-    refine      ivfpq, pq4: times k candidates by code are scored exactly
+    refine      ivfpq, pq4: times k candidates by code are scored exactly; none in lists of more than as many
+                times 200, which are by code alone
 
     The defaults are the measured ones of docs/adr/0009.
     """

@@ -9,6 +9,7 @@ from models.artifacts import BundleError
 from retrieval.cells import centres
 from retrieval.exact import index_recall
 from retrieval.index import KINDS, IndexSettings, build_index, open_index
+from retrieval.index_settings import RECALL_AT
 from retrieval.threads import bound_threads
 
 VECTORS = np.random.default_rng(0).normal(size=(300, 9)).astype(np.float32)
@@ -69,6 +70,21 @@ def test_auto_scans_a_few_and_has_cells_for_many():
     assert IndexSettings().resolved(20_000).kind == "flat"
     assert IndexSettings().resolved(20_001).kind == "half"
     assert IndexSettings("sq8").resolved(10).kind == "sq8"
+
+
+@pytest.mark.parametrize("kind", ["ivfpq", "pq4"])
+def test_a_list_deeper_than_what_is_refined_comes_by_code_and_has_what_a_refined_one_finds(kind):
+    random = np.random.default_rng(1)
+    vectors, queries = (random.normal(size=(count, 16)).astype(np.float32) for count in (3000, 10))
+    index = build_index(vectors, IndexSettings(kind, lists=20, probes=20, refine=2), seed=0)
+    scores, refined = index.search(queries, RECALL_AT)
+    coded, found = index.search(queries, 2 * RECALL_AT + 1)
+    kept = [np.isin(best, wide).mean() for best, wide in zip(refined, found, strict=True)]
+    assert np.mean(kept) > 0.99
+    exact = np.einsum("qd,qkd->qk", queries, vectors[found])
+    assert not np.allclose(coded, exact, atol=1e-4)
+    assert np.corrcoef(coded.ravel(), exact.ravel())[0, 1] > 0.95
+    np.testing.assert_allclose(scores, np.einsum("qd,qkd->qk", queries, vectors[refined]), rtol=1e-4)
 
 
 def test_settings_survive_json():
