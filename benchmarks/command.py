@@ -76,6 +76,7 @@ BENCHES = {
     "preranking": Bench(lambda asked: (asked.sizes, asked.command)),
     "ranking": Bench(lambda asked: (asked.command,)),
     "cascade": Bench(_for_seconds(1), SIZES),
+    "workers": Bench(_for_seconds(1), long=True),
     "overload": Bench(_for_seconds(2), long=True),
     "swap": Bench(_for_seconds(1), long=True),
     "soak": Bench(_for_minutes, long=True),

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,15 +29,22 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def pinned(core: int, command: list[str]) -> list[str]:
-    """The command, bound to one core."""
-    return ["taskset", "-c", str(core), *command]
+def pinned(core: int | Sequence[int], command: list[str]) -> list[str]:
+    """The command, bound to one core or to some."""
+    chosen = [core] if isinstance(core, int) else core
+    return ["taskset", "-c", ",".join(map(str, chosen)), *command]
 
 
 def cpu_seconds(pid: int) -> float:
     """CPU time that a process has used, user and system, threads included."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def family(pid: int) -> list[int]:
+    """A process and those that it started, down to the last."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in family(int(child)))]
 
 
 def memory(pid: int) -> Memory:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ def redis_server(core: int) -> Iterator[Server]:
 def our_worker(
     bundle: Path,
     redis_port: int,
-    core: int,
+    core: int | Sequence[int],
     log: Path,
     plan: Mapping[str, object],
     settings: Mapping[str, str] | None = None,
@@ -99,6 +99,19 @@ def rival_worker(environment_folder: Path, redis_port: int, core: int, log: Path
     environment = {"REDIS_HOST": f"127.0.0.1:{redis_port}"}
     with _running(pinned(core, [*sanic, *options]), port, log, environment, _accepts) as server:
         yield server
+
+
+def all_ready(service: Server, workers: int) -> None:
+    """Wait for all of its workers; it answers as soon as one is ready.
+
+    Raises:
+        RuntimeError: they are not within `PATIENCE_S`.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while f"cascada_ready {workers:.1f}" not in httpx.get(f"{service.url}/metrics", timeout=30).text:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{workers} workers were not ready within {PATIENCE_S:.0f} s")
+        time.sleep(0.1)
 
 
 def degraded(server: Server) -> int:

@@ -25,7 +25,7 @@ from benchmarks.open_load import Replies, Reply, open_load, post
 from benchmarks.people import write_bodies, write_histories
 from benchmarks.report import Report, Row
 from benchmarks.scale import Scale
-from benchmarks.serving import Redis, Server, our_worker, redis_server
+from benchmarks.serving import Redis, Server, all_ready, our_worker, redis_server
 from benchmarks.soak import twins
 
 SHARE = 0.4
@@ -73,7 +73,7 @@ def swap(root: Path, items: int, command: str, seconds: float) -> Report:
             }
             log = logs / "swap.log"
             with our_worker(bundles[-1], store.port, here[0], log, {}, settings) as service:
-                _all_ready(service)
+                all_ready(service, WORKERS)
                 most = closed_loop(service.url, PATH, bodies, 4, max(seconds / 2, 2.0), here[-1]).rate
                 rate = SHARE * most
                 calm = open_load(service.port, calls, rate, seconds)
@@ -87,14 +87,6 @@ def swap(root: Path, items: int, command: str, seconds: float) -> Report:
         _row("between swaps", [reply for reply in busy.every if not swaps.has(reply.due)]),
     ]
     return Report("swap", command, rows, _notes(rows, swaps, items, rate, most))
-
-
-def _all_ready(service: Server) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while f"cascada_ready {WORKERS:.1f}" not in httpx.get(f"{service.url}/metrics", timeout=30).text:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{WORKERS} workers were not ready within {PATIENCE_S:.0f} s")
-        time.sleep(0.1)
 
 
 def _among_swaps(

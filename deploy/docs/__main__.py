@@ -121,6 +121,7 @@ BENCHMARKS = (
     "preranking",
     "ranking",
     "cascade",
+    "workers",
 )
 """Blocks of docs/benchmarks.md."""
 
