@@ -17,6 +17,7 @@ from benchmarks.load import Load, closed_loop, open_loop
 from benchmarks.machine import cores, cpu_seconds, memory
 from benchmarks.networks import networked
 from benchmarks.people import write_bodies, write_histories
+from benchmarks.queueing import ideal_tail
 from benchmarks.report import Report, Row, median
 from benchmarks.scale import Scale
 from benchmarks.serving import Redis, Server, degraded, empty_worker, our_worker, redis_server
@@ -104,7 +105,8 @@ def _notes(row: Row, kernels: str, seconds: float) -> list[str]:
         f"CPU over floor and empty request {over:.2f}, goal <= {RATIO:g}: {_verdict(over <= RATIO)}.",
         f"{rate:.0f} requests/s on a core, goal >= {RATE:g}: {_verdict(rate >= RATE)}.",
         f"p99 over p50 at {OPEN_SHARE:.0%} of saturation, open loop, {tail:.1f}, goal <= {TAIL:g}: "
-        f"{_verdict(tail <= TAIL)}.",
+        f"{_verdict(tail <= TAIL)}. One server that took the same time for every call would have "
+        f"{ideal_tail(OPEN_SHARE):.1f}, for calls come in bunches (M/D/1).",
     ]
 
 
