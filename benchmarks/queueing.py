@@ -1,4 +1,4 @@
-"""What waiting alone does to tails: a server that takes the same time for every call, and calls in bunches."""
+"""What waiting alone does to tails: a server that takes equally long for every call, and calls in bunches."""
 
 from __future__ import annotations
 
