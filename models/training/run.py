@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from models.training.score_levels import ScoreLevels
 from models.training.sponsored import Levels, check_samples, train_on_impressions
 from models.training.tables import Tables, decayed_popularity
 from ranking.calibration import Calibration
+from ranking.choosing import Judged
 from ranking.thompson import Posterior
 from retrieval.complements import Complements
 from retrieval.index import IndexSettings
@@ -86,12 +88,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     with ground.timed("calibration"):
         told = _levels(ground, ranker, judged, plan)
         levels = levels or told
-        names = [dataset.placements[place] for place in levels.placement]
-        calibrator, tried = fit_calibrator(
-            config.calibration, levels.logits, levels.pools, levels.now_ms, names
-        )
-        counted = decayed_popularity(dataset, ground.split.train)
-        posterior = fit_posterior(calibrator, levels.logits, levels.pools, levels.placement, counted)
+        calibrator, tried, posterior = _calibrated(ground, levels)
     interests = preranker.interests(ground.features.batch(ground.validation))
     metrics = {
         "validation": {
@@ -111,12 +108,10 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
     }
     served = replace(encoders, preranker=preranker)
     if config.refit:
-        again = encoders.refitted(ground, text)
         taught = preranker is not encoders.preranker
+        again = encoders.refitted(ground, text)
         served = replace(again, preranker=preranker) if taught else again
-        ranker.turn_queries(turn(encoders.space.vectors, served.space.vectors))
-        with ground.timed("retrieval"):
-            ranker.read_levels(*_levels_moved(ground, candidates, judged, served))
+        _acquaint(ranker, ground, candidates, encoders, served, judged)
     known = ground.split.train_and_validation
     with ground.timed("retrieval"):
         final = candidates.funnels.through(served).after(known)
@@ -196,6 +191,32 @@ def _taught(
     if taught is not preranker:
         judged = reordered(ground.features, taught, judged, plan.cut)
     return taught, judged
+
+
+def _calibrated(ground: Ground, levels: Levels) -> tuple[Calibration, Mapping[str, Judged], Posterior]:
+    """The calibrator, what each kind that was tried is worth, and what Thompson sampling draws from."""
+    dataset = ground.dataset
+    names = [dataset.placements[place] for place in levels.placement]
+    calibrator, tried = fit_calibrator(
+        ground.config.calibration, levels.logits, levels.pools, levels.now_ms, names
+    )
+    counted = decayed_popularity(dataset, ground.split.train)
+    posterior = fit_posterior(calibrator, levels.logits, levels.pools, levels.placement, counted)
+    return calibrator, tried, posterior
+
+
+def _acquaint(
+    ranker: RankerModel,
+    ground: Ground,
+    candidates: Candidates,
+    encoders: Encoders,
+    served: Encoders,
+    judged: Asked,
+) -> None:
+    """Let the ranker, which learned from `encoders`, read the queries and scores of those that are served."""
+    ranker.turn_queries(turn(encoders.space.vectors, served.space.vectors))
+    with ground.timed("retrieval"):
+        ranker.read_levels(*_levels_moved(ground, candidates, judged, served))
 
 
 def _levels_moved(
