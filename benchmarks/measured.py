@@ -103,7 +103,7 @@ class Measured:
         for scale in scales:
             if not scale.written:
                 raise FileNotFoundError(f"{scale.folder}: run `cascada bench prepare`")
-        kernel, growth = (newest(root, name, _has_two_sizes) for name in ("kernel", "growth"))
+        kernel, growth = (newest(root, name, has_what_is_served) for name in ("kernel", "growth"))
         race = newest(root, "recall-only")
         alone = _memories(root, sizes)
         first = {told["rows"][0]["items"]: told["rows"][0] for told in alone}
@@ -137,12 +137,13 @@ RACED = 100_000
 _WHOLE = ("ours, whole cascade", "closed, 8")
 
 
-def _has_two_sizes(told: Mapping[str, Any]) -> bool:
-    return {100_000, 1_000_000} <= {row["items"] for row in told["rows"]}
+def has_what_is_served(told: Mapping[str, Any]) -> bool:
+    """Whether a report has the kind of index that bundles have, at the two sizes that a slope wants."""
+    return {100_000, 1_000_000} <= {row["items"] for row in told["rows"] if _is_served(row)}
 
 
 def _is_served(row: Mapping[str, Any]) -> bool:
-    """Whether a row of `growth` is a measurement with the kind of index that bundles have."""
+    """Whether a row is a measurement with the kind of index that bundles have."""
     return str(row["index"]).startswith(f"{SERVED},") and row["recall@200"] is not None
 
 

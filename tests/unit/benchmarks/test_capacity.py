@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from benchmarks.capacity import (
@@ -10,8 +12,9 @@ from benchmarks.capacity import (
     request_ms,
     user_rows,
 )
-from benchmarks.measured import PARTS, RACED, Line, Measured, Power
+from benchmarks.measured import PARTS, RACED, Line, Measured, Power, has_what_is_served
 from benchmarks.report import Report, newest, reopened
+from benchmarks.scale import SERVED
 from benchmarks.state import KINDS, Taken
 
 RATE = 1000.0
@@ -109,3 +112,12 @@ def test_a_saved_report_is_read_back_with_its_columns_in_order(tmp_path):
         newest(tmp_path, "y")
     with pytest.raises(FileNotFoundError, match="no fitting x"):
         newest(tmp_path, "x", lambda one: one["rows"][0]["zebra"] == 2)
+
+
+def test_a_report_from_before_the_kind_that_bundles_have_now_is_none() -> None:
+    def told(kind: str, *sizes: int) -> dict[str, Any]:
+        return {"rows": [{"items": size, "index": f"{kind}, lists 9", "recall@200": 0.96} for size in sizes]}
+
+    assert has_what_is_served(told(SERVED, 100_000, 1_000_000))
+    assert not has_what_is_served(told(SERVED, 1_000_000))
+    assert not has_what_is_served(told("ivf", 100_000, 1_000_000))
