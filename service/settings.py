@@ -115,7 +115,8 @@ class Settings(BaseSettings):
         0.001,
         ge=0,
         le=1,
-        description="Share of answers one of whose index queries is asked again exactly, for the metric.",
+        description="Share of answers one of whose index queries is asked again exactly, for the metric; "
+        "fewer where that would take more than 0.5% of a core.",
     )
     follow_interval_ms: float = Field(
         200, gt=0, description="Longest pause between two looks for item changes; a change ends it at once."

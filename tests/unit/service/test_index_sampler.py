@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,10 +40,17 @@ def asking(bundle: Bundle, slots: tuple[int, ...] = (3, 0, 2)) -> UserState:
     return UserState(interests=interests)
 
 
+def standing() -> float:
+    """A clock by which nothing takes any time, so that no rest follows."""
+    return 0.0
+
+
 @asynccontextmanager
-async def sampling(share: float = 1.0) -> AsyncIterator[tuple[IndexSampler, Metrics]]:
+async def sampling(
+    share: float = 1.0, clock: Callable[[], float] = standing
+) -> AsyncIterator[tuple[IndexSampler, Metrics]]:
     metrics = Metrics()
-    one = IndexSampler(metrics, share, seed=3)
+    one = IndexSampler(metrics, share, seed=3, clock=clock)
     one.start()
     try:
         async with asyncio.timeout(20):
@@ -87,7 +95,7 @@ async def test_only_queries_that_were_asked_are_taken(bundle: Bundle) -> None:
         assert value(metrics, "count_total") is None
 
 
-async def test_one_is_asked_one_waits_and_the_rest_is_left_out(
+async def test_what_comes_while_one_is_asked_is_left_out(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with sampling() as (one, metrics):
@@ -106,8 +114,59 @@ async def test_one_is_asked_one_waits_and_the_rest_is_left_out(
             one.offer(bundle, asking(bundle))
         go.set()
         await one.flush()
-        assert value(metrics, "count_total") == 2.0
+        assert value(metrics, "count_total") == 1.0
         assert threading.main_thread() not in threads
+
+
+async def test_it_takes_half_a_percent_of_a_core_at_most(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the real clock: queries of a few milliseconds, and another one offered all the time."""
+    taken: list[tuple[float, float]] = []
+
+    def slow(*_: object) -> np.ndarray:
+        begun = time.monotonic()
+        time.sleep(0.002)
+        taken.append((begun, time.monotonic()))
+        return np.ones(1, np.float32)
+
+    monkeypatch.setattr("service.index_sampler.recalls", slow)
+    async with sampling(clock=time.monotonic) as (one, metrics):
+        while len(taken) < 2:
+            one.offer(bundle, asking(bundle))
+            await asyncio.sleep(0.001)
+        await one.flush()
+    (begun, ended), (again, _) = taken[:2]
+    assert again - ended >= 199 * (ended - begun)
+    assert value(metrics, "count_total") == 2.0
+
+
+async def test_the_rest_is_as_many_times_as_long_as_the_last_one_took(bundle: Bundle) -> None:
+    now, durations = [100.0], iter([0.06, 0.01, 1.0])
+
+    class Passing(IndexSampler):
+        async def _measure(self, bundle: Bundle, query: np.ndarray) -> None:
+            await super()._measure(bundle, query)
+            now[0] += next(durations)
+
+    metrics = Metrics()
+    one = Passing(metrics, 1.0, seed=3, clock=lambda: now[0])
+    one.start()
+    try:
+        for rest in (0.06 * 199, 0.01 * 199):
+            one.offer(bundle, asking(bundle))
+            await one.flush()
+            counted = value(metrics, "count_total")
+            now[0] += rest - 0.001
+            one.offer(bundle, asking(bundle))
+            await one.flush()
+            assert value(metrics, "count_total") == counted
+            now[0] += 0.002
+        one.offer(bundle, asking(bundle))
+        await one.flush()
+        assert value(metrics, "count_total") == 3.0
+    finally:
+        await one.stop()
 
 
 async def test_trouble_is_logged_and_the_next_one_is_measured(
