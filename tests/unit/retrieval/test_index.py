@@ -87,6 +87,17 @@ def test_a_list_deeper_than_what_is_refined_comes_by_code_and_has_what_a_refined
     np.testing.assert_allclose(scores, np.einsum("qd,qkd->qk", queries, vectors[refined]), rtol=1e-4)
 
 
+def test_codes_of_four_bits_rank_well_where_a_few_components_make_most_of_a_score():
+    random = np.random.default_rng(1)
+    spread = np.geomspace(4.0, 0.05, 16).astype(np.float32)
+    vectors, queries = (random.normal(size=(count, 16)).astype(np.float32) * spread for count in (3000, 30))
+    index = build_index(vectors, IndexSettings("pq4", lists=20, probes=20, refine=1), seed=0)
+    coded, found = index.search(queries, RECALL_AT + 100)
+    exact = np.einsum("qd,qkd->qk", queries, vectors[found])
+    alike = [np.corrcoef(one, other)[0, 1] for one, other in zip(coded, exact, strict=True)]
+    assert np.mean(alike) > 0.96
+
+
 def test_settings_survive_json():
     settings = IndexSettings("hnsw", links=7, breadth=9)
     assert IndexSettings.from_json(settings.to_json()) == settings
