@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.masks import every
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -290,6 +292,7 @@ class StringColumn:
         self.arrays = (blob, offsets)
         """The bytes of all strings, and where each begins and the last ends."""
         self._blob = memoryview(blob)  # type: ignore[arg-type]
+        self._bytes = np.asarray(blob)
         self._offsets = offsets
 
     @classmethod
@@ -310,6 +313,20 @@ class StringColumn:
         blob = self._blob
         ends = zip(self._offsets[rows].tolist(), self._offsets[rows + 1].tolist(), strict=True)
         return [str(blob[start:end], "utf-8") for start, end in ends]
+
+    def equal(self, rows: NDArray[np.integer], encoded: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Whether the string of each of `rows` [n] has these UTF-8 bytes; all are compared at once."""
+        sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        begins = self._offsets[rows]
+        same: NDArray[np.bool_] = self._offsets[rows + 1] - begins == sizes
+        if not every(same):
+            encoded, sizes = list(compress(encoded, same.tolist())), np.where(same, sizes, 0)
+        ends = np.cumsum(sizes)
+        text = np.frombuffer(b"".join(encoded), np.uint8)
+        places = np.arange(len(text)) + np.repeat(begins - ends + sizes, sizes)
+        other = np.flatnonzero(self._bytes[places] != text)
+        same[np.searchsorted(ends, other, "right")] = False
+        return same
 
     def raw(self) -> Iterator[memoryview]:
         """The UTF-8 bytes of each string, in row order; nothing is copied."""

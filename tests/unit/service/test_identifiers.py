@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+
+import numpy as np
 
 from models.artifacts import StringColumn, write_strings
 from service.identifiers import Identifiers, hash_ids
@@ -42,6 +45,34 @@ def test_ids_of_one_hash_are_told_apart(tmp_path: Path) -> None:
 def test_an_unknown_id_of_a_known_hash_is_unknown(tmp_path: Path) -> None:
     one, other = COLLIDING
     assert identifiers(tmp_path, ["third", one]).rows_of([other]).tolist() == [-1]
+
+
+def test_ids_of_one_hash_beside_others_and_unknown_ones(tmp_path: Path) -> None:
+    """What is compared at once is told apart: known and not, of one hash, shorter and longer than another."""
+    one, other = COLLIDING
+    ids = ["", one, *(f"{i:b}" for i in range(300)), other]
+    table = identifiers(tmp_path, ids)
+
+    asked = [other, "x", "", "1" * 30, one, "101", "", other + " ", "日本"]
+    assert table.rows_of(asked).tolist() == [302, -1, 0, -1, 1, 7, 0, -1, -1]
+
+
+def test_ids_of_one_length_that_only_share_a_hash(tmp_path: Path) -> None:
+    one, other = COLLIDING
+    assert len(one) == len(other)
+    table = identifiers(tmp_path, ["first", one, "last"])
+
+    assert table.rows_of(["last", other, "first", other, one]).tolist() == [2, -1, 0, -1, 1]
+
+
+def test_every_id_of_a_large_table_is_found(tmp_path: Path) -> None:
+    ids = [f"{zlib.crc32(str(i).encode()):x}-{i}" for i in range(100_000)]
+    table = identifiers(tmp_path, ids)
+
+    assert np.array_equal(table.rows_of(ids), np.arange(len(ids)))
+    assert (table.rows_of([item_id + "?" for item_id in ids]) == -1).all()
+    found = table.rows_of_hashes(hash_ids(ids[::7]))
+    assert set(range(0, len(ids), 7)) <= set(found.tolist())
 
 
 def test_hashes_find_their_rows(tmp_path: Path) -> None:
