@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.masks import every
 from retrieval.distinct import first_occurrences, locate
 from retrieval.fusion import PERSONAL, places
-from retrieval.order import by_keys, descending
+from retrieval.order import by_keys, descending, is_descending
 from service.cascade.candidates import Candidates
 
 
@@ -42,7 +41,7 @@ def names_of(bits: int, names: Sequence[str]) -> list[str]:
 
 def _best_first(batch: Candidates) -> Candidates:
     scores = batch["score"]
-    if every(scores[1:] < scores[:-1]):
+    if is_descending(scores, batch.rows):
         return batch
     return batch.take(descending(scores, batch.rows))
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.order import best_rows, descending, top_mask
+from retrieval.order import best_rows, descending, is_descending, top_mask
 
 floats = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1.0, 1.0, np.nan, np.inf, -np.inf])
 
@@ -18,6 +18,27 @@ def test_best_first_with_non_finite_last_and_ties_by_row(scores, random):
         return (0, -score, rows[position]) if np.isfinite(score) else (1, 0, rows[position])
 
     assert order.tolist() == sorted(range(len(scores)), key=key)
+
+
+@given(st.lists(floats, max_size=80), st.randoms(use_true_random=False))
+def test_double_precision_scores_have_the_same_order(scores, random):
+    rows = np.array(random.sample(range(1000), len(scores)), np.int32)
+    single = np.array(scores, np.float32)
+    assert descending(single.astype(np.float64), rows).tolist() == descending(single, rows).tolist()
+
+
+@given(st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.5, np.nan, np.inf, -np.inf]), max_size=6), st.booleans())
+def test_what_is_in_order_is_told(scores, sort):
+    scores = np.array(scores, np.float32)
+    rows = np.random.default_rng(len(scores)).permutation(len(scores)).astype(np.int32)
+    order = descending(scores, rows)
+    if sort:
+        scores, rows = scores[order], rows[order]
+    same = descending(scores, rows).tolist() == list(range(len(scores)))
+    told = is_descending(scores, rows)
+    assert told <= same
+    if np.isfinite(scores).all():
+        assert told == same
 
 
 @given(
