@@ -18,6 +18,7 @@ from service.cascade.hydrate import Moment, hydrate
 from service.cascade.observe import Observer
 from service.cascade.query import Kind, Outcome, Query, Request
 from service.cascade.round import Round
+from service.cascade.steps import Steps
 from service.catalogue import Catalogue
 from service.errors import OperatorError
 from service.features.store import ItemChange, UserRecord
@@ -140,6 +141,10 @@ class Engine:
     def run(self, query: Query, trace: Trace | None = None) -> Outcome:
         """Run the cascade of the query's kind; see `service.cascade.cascade.Cascade.run`."""
         return self.cascade(query).run(query, trace)
+
+    def steps(self, query: Query, trace: Trace | None = None) -> Steps[Outcome]:
+        """`run` in steps; see `service.cascade.cascade.Cascade.steps`."""
+        return self.cascade(query).steps(query, trace)
 
     def cascade(self, query: Query) -> Cascade:
         """The cascade that answers the query: of its kind, at its placement."""

@@ -196,10 +196,12 @@ class Metrics:
         """See `service.cascade.observe.Observer`."""
         self.nonfinite.labels(cascade, stage).inc(count)
 
-    def on_answer(self, cascade: str, seconds: float, returned: int, degraded: tuple[str, ...]) -> None:
+    def on_answer(
+        self, cascade: str, seconds: float, scoring: float, returned: int, degraded: tuple[str, ...]
+    ) -> None:
         """See `service.cascade.observe.Observer`."""
         if self.costs is not None:
-            self.costs.close(cascade, seconds)
+            self.costs.close(cascade, seconds - scoring)
         self.answers.labels(cascade).inc()
         self.answer_seconds.labels(cascade).observe(seconds)
         self.answer_items.labels(cascade).inc(returned)

@@ -12,16 +12,16 @@ import numpy as np
 
 from service.auction.auctioneer import Auction, Auctioneer
 from service.auction.trust import DISTRUSTED
-from service.cascade.candidates import Candidates
 from service.cascade.hydrate import Moment
 from service.cascade.query import ItemId, Kind, Outcome, Query, Request
-from service.cascade.round import Round
+from service.cascade.steps import Steps, finish
+from service.computing import Computed, compute
 from service.effects import SideEffects
 from service.engine import Engine
 from service.errors import ClientGone, NotReady
 from service.explain.journal import Journal
 from service.explain.trace import Recording, trend_of
-from service.facets import Facets, check_facets, count_facets, counted_rows
+from service.facets import Facets
 from service.features.store import FeatureStore, StoreUnavailable, UserRecord
 from service.features.streams import Impression
 from service.index_sampler import IndexSampler
@@ -128,50 +128,74 @@ class Recommender:
         if request.placement not in engine.placements:
             self._metrics.unknown_placements.labels(request.kind).inc()
         (record, without), seen = await self._know(request, moment)
-        if self._pressure is not None:
-            await self._pressure.turn(moment)
-        if left() or (time.monotonic() - started > LONG_WAIT_S and await gone()):
-            self._metrics.client_gone.inc()
-            raise ClientGone("the client left before its answer was begun")
+        if time.monotonic() - started > LONG_WAIT_S and await gone():
+            raise self._left()
+        kept = self._journal is not None and self._journal.wants(request, moment.request_id)
+        shown = kept or request.explain or _sells(request)
+
+        def begin(size: int) -> Steps[Computed]:
+            return self._compute(request, record, moment, left, size, shown=shown)
+
+        done = finish(begin(1)) if self._pressure is None else await self._pressure.compute(moment, begin)
+        recording = _recorded(request, record, done) if kept or request.explain else None
+        auction = await self._sell(request, done, seen)
+        answered = self._answered(request, done, without, recording, auction)
+        self._leave(answered)
+        if kept and recording is not None and self._journal is not None:
+            # The list before the auction: that is what can be made once more.
+            self._journal.submit(replace(recording, auction=auction))
+        return answered
+
+    def _compute(
+        self,
+        request: Request,
+        record: UserRecord | None,
+        moment: Moment,
+        left: Callable[[], bool],
+        size: int,
+        *,
+        shown: bool,
+    ) -> Steps[Computed]:
+        """From the user's record to the outcome, as one of `size` that take turns."""
+        if left():
+            raise self._left()
         # Read again after the wait: an item that was hidden meanwhile is hidden.
         engine = self.engine
-        query, rounds = self._fitted(engine, engine.hydrate(request, record, moment))
-        kept = self._journal is not None and self._journal.wants(request, query.request_id)
-        outcome, facets, batches = _run(
-            engine, request, query, shown=kept or request.explain or _sells(request)
-        )
-        recording = None
-        if kept or request.explain:
-            trend = trend_of(engine, query)
-            recording = Recording(engine, request, record, query, outcome, batches, trend)
-        traced, auction = recording, await self._sell(engine, request, query, outcome, batches, seen)
+        query = engine.hydrate(request, record, moment)
+        if self._pressure is not None:
+            query = with_quality(query, self._pressure.fitted(query, engine.rounds_of(query), size))
+        yield
+        return (yield from compute(engine, request, query, shown=shown))
+
+    def _answered(
+        self,
+        request: Request,
+        done: Computed,
+        without: tuple[str, ...],
+        recording: Recording | None,
+        auction: Auction | None,
+    ) -> Answered:
+        """The answer with all that it had to go without; `without` is what the store owed it."""
+        engine, query, outcome = done.engine, done.query, done.outcome
         degraded = without + outcome.degraded
         if self._pressure is not None:
-            degraded += self._pressure.answered(query, rounds, outcome.fates)
+            degraded += self._pressure.answered(query, done.rounds, outcome.fates)
         if auction is not None:
             outcome = auction.outcome
             recording = recording and replace(recording, outcome=outcome)
             degraded += self._unsold(query, auction)
-        item_ids = engine.catalogue.ids_of(outcome.rows)
         starved = engine.starvation(request, query, outcome)
         if starved is not None:
             degraded += (STARVED,)
             self._metrics.degraded.labels(query.kind, STARVED).inc()
-        answered = Answered(
-            engine, request, query, outcome, item_ids, degraded, facets, starved, recording, auction
+        item_ids = engine.catalogue.ids_of(outcome.rows)
+        return Answered(
+            engine, request, query, outcome, item_ids, degraded, done.facets, starved, recording, auction
         )
-        self._leave(answered)
-        if kept and traced is not None and self._journal is not None:
-            # The list before the auction: that is what can be made once more.
-            self._journal.submit(replace(traced, auction=auction))
-        return answered
 
-    def _fitted(self, engine: Engine, query: Query) -> tuple[Query, tuple[Round, ...]]:
-        """The query, as wide as there is time for, and the rounds that it goes through."""
-        rounds = engine.rounds_of(query)
-        if self._pressure is not None:
-            query = with_quality(query, self._pressure.fitted(query, rounds))
-        return query, rounds
+    def _left(self) -> ClientGone:
+        self._metrics.client_gone.inc()
+        return ClientGone("the client left before its answer was begun")
 
     async def _know(
         self, request: Request, moment: Moment
@@ -181,18 +205,12 @@ class Recommender:
             return await self._fetch(request, moment), {}
         return await asyncio.gather(self._fetch(request, moment), self._auctioneer.shown(request, moment))
 
-    async def _sell(
-        self,
-        engine: Engine,
-        request: Request,
-        query: Query,
-        outcome: Outcome,
-        batches: Mapping[str, Candidates],
-        seen: Mapping[str, int] | None,
-    ) -> Auction | None:
+    async def _sell(self, request: Request, done: Computed, seen: Mapping[str, int] | None) -> Auction | None:
         if self._auctioneer is None or request.selling is None:
             return None
-        return await self._auctioneer.sell(engine, request.selling, query, outcome, batches, seen)
+        return await self._auctioneer.sell(
+            done.engine, request.selling, done.query, done.outcome, done.batches, seen
+        )
 
     def _unsold(self, query: Query, auction: Auction) -> tuple[str, ...]:
         """The label of an answer whose slots could not be sold, or at doubtful prices."""
@@ -243,23 +261,9 @@ class Recommender:
         )
 
 
-def _run(
-    engine: Engine, request: Request, query: Query, *, shown: bool
-) -> tuple[Outcome, Facets | None, Mapping[str, Candidates]]:
-    """The outcome, the counts that were asked for, and the batches that the cascade showed.
-
-    There are none of those unless they are to be `shown` or counted.
-
-    Raises:
-        CallerError: a facet is of no attribute that can be counted.
-    """
-    batches: dict[str, Candidates] = {}
-    if not request.facets:
-        return engine.run(query, batches.__setitem__ if shown else None), None, batches
-    check_facets(request.facets, engine.bundle.schema.item_fields)
-    outcome = engine.run(query, batches.__setitem__)
-    rows = counted_rows(query, batches["filter"], engine.plan_of(query).candidates)
-    return outcome, count_facets(request.facets, rows, engine.catalogue), batches
+def _recorded(request: Request, record: UserRecord | None, done: Computed) -> Recording:
+    trend = trend_of(done.engine, done.query)
+    return Recording(done.engine, request, record, done.query, done.outcome, done.batches, trend)
 
 
 def _sells(request: Request) -> bool:

@@ -24,6 +24,7 @@ from service.cascade.query import Outcome, Query
 from service.cascade.round import Round
 from service.cascade.run import Run
 from service.cascade.stages import Filter, Hydrator, Source
+from service.cascade.steps import Steps, finish
 
 Trace = Callable[[str, Candidates], None]
 Clock = Callable[[], float]
@@ -78,26 +79,43 @@ class Cascade:
             ContractViolation: a stage returned something that its protocol forbids.
             Exception: what a filter raised.
         """
+        return finish(self.steps(query, trace))
+
+    def steps(self, query: Query, trace: Trace | None = None) -> Steps[Outcome]:
+        """`run`, pausing after each stage so that other queries can take theirs."""
         run = Run(self.name, query, self.observer, self.clock)
+        try:
+            return (yield from self._stages(run, trace))
+        except BaseException:
+            run.give_up()
+            raise
+
+    def _stages(self, run: Run, trace: Trace | None) -> Steps[Outcome]:
         for hydrator in self.hydrators:
             run.hydrate(hydrator)
+            yield from run.pause()
         found: dict[str, Candidates] = {}
         for source in self.sources:
             batch = run.fetch(self.widen(source), late=any(len(other) for other in found.values()))
             if batch is not None:
                 found[source.name] = batch
+            yield from run.pause()
         batch = run.merge(found, self.source_names, self.shares)
         _show(trace, MERGED, batch)
+        yield from run.pause()
         for one in self.filters:
             if one.applies(run.query):
                 batch = run.filter(one, batch)
         _show(trace, "filter", batch)
+        yield from run.pause()
         for one_round in self.rounds:
             for scorer in one_round.scorers:
                 batch = run.score(scorer, batch)
+                yield from run.pause()
             _show(trace, one_round.name, batch, SCORED)
             batch = run.select(one_round, batch)
             _show(trace, one_round.name, batch)
+            yield from run.pause()
         return run.answer(batch, self.source_names)
 
 

@@ -28,8 +28,10 @@ class Observer(Protocol):
     def on_nonfinite(self, cascade: str, stage: str, count: int) -> None:
         """A scorer gave `count` values that are not finite (not all of them, which is a failure)."""
 
-    def on_answer(self, cascade: str, seconds: float, returned: int, degraded: tuple[str, ...]) -> None:
-        """A query was answered."""
+    def on_answer(
+        self, cascade: str, seconds: float, scoring: float, returned: int, degraded: tuple[str, ...]
+    ) -> None:
+        """A query was answered in so many seconds of its own, `scoring` of which were its scorers'."""
 
 
 class NullObserver:
@@ -52,5 +54,7 @@ class NullObserver:
     def on_nonfinite(self, cascade: str, stage: str, count: int) -> None:
         """Nothing."""
 
-    def on_answer(self, cascade: str, seconds: float, returned: int, degraded: tuple[str, ...]) -> None:
+    def on_answer(
+        self, cascade: str, seconds: float, scoring: float, returned: int, degraded: tuple[str, ...]
+    ) -> None:
         """Nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -20,18 +20,24 @@ from service.cascade.stages import Chance, Filter, Hydrator, Scorer, Source, Sta
 from service.errors import ContractViolation
 
 T = TypeVar("T")
+_Report = tuple[str, str, float, int, int, bool]
+"""A stage's sort and name, its seconds, rows in and out, and whether it failed."""
 
 
 class Run:
-    """Mutable bookkeeping of one query; lives on one thread, for one call of `Cascade.run`."""
+    """Mutable bookkeeping of one query; lives on one thread, for one call of `Cascade.run`.
+
+    Its time is its own: what others do while it pauses does not count.
+    """
 
     def __init__(self, cascade: str, query: Query, observer: Observer, clock: Callable[[], float]) -> None:
         self._cascade = cascade
         self._query = query
         self._observer = observer
         self._clock = clock
-        self._started = clock()
-        self._timings: dict[str, float] = {}
+        self._since = clock()
+        self._spent = 0.0
+        self._reports: list[_Report] = []
         self._missing: set[str] = set()
         self._degraded: list[str] = []
         self._fates: list[Fate] = []
@@ -40,6 +46,12 @@ class Run:
     def query(self) -> Query:
         """The query as far as it is hydrated."""
         return self._query
+
+    def pause(self) -> Iterator[None]:
+        """One step of a cascade ends here, and the next begins."""
+        self._spent += self._clock() - self._since
+        yield
+        self._since = self._clock()
 
     def hydrate(self, stage: Hydrator) -> None:
         """Extend the query."""
@@ -152,18 +164,19 @@ class Run:
 
     def answer(self, batch: Candidates, source_names: tuple[str, ...]) -> Outcome:
         """Close the books."""
-        seconds = self._clock() - self._started
+        seconds = self._spent + self._clock() - self._since
         degraded = tuple(self._degraded)
         self._fates.append(Fate("answer", "returned", batch.rows))
-        self._timings["total"] = seconds * 1000.0
-        self._observer.on_answer(self._cascade, seconds, len(batch), degraded)
+        timings, scoring = self._told()
+        timings["total"] = seconds * 1000.0
+        self._observer.on_answer(self._cascade, seconds, scoring, len(batch), degraded)
         return Outcome(
             rows=batch.rows,
             columns=batch.columns,
             source_names=source_names,
             degraded=degraded,
             fates=tuple(self._fates),
-            timings_ms=self._timings,
+            timings_ms=timings,
             state=self._query.state,
         )
 
@@ -206,7 +219,24 @@ class Run:
     def _report(
         self, sort: str, name: str, started: float, rows_in: int, rows_out: int, *, failed: bool = False
     ) -> None:
-        seconds = self._clock() - started
-        label = f"{sort}.{name}"
-        self._timings[label] = self._timings.get(label, 0.0) + seconds * 1000.0
-        self._observer.on_stage(self._cascade, label, seconds, rows_in, rows_out, failed)
+        self._reports.append((sort, name, self._clock() - started, rows_in, rows_out, failed))
+
+    def _told(self) -> tuple[dict[str, float], float]:
+        """Milliseconds by stage and the seconds of all scorers; the observer knows all after it.
+
+        It is told at the end, for its code is not in the caches between two stages.
+        """
+        timings: dict[str, float] = {}
+        scoring = 0.0
+        for sort, name, seconds, rows_in, rows_out, failed in self._reports:
+            label = f"{sort}.{name}"
+            timings[label] = timings.get(label, 0.0) + seconds * 1000.0
+            if sort == "score":
+                scoring += seconds
+            self._observer.on_stage(self._cascade, label, seconds, rows_in, rows_out, failed)
+        self._reports.clear()
+        return timings, scoring
+
+    def give_up(self) -> None:
+        """Tell the observer what there was, of a query that gets no answer."""
+        self._told()

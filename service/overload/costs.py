@@ -55,23 +55,20 @@ class Costs:
     def __init__(self) -> None:
         self._scorers: dict[tuple[str, str], Line] = {}
         self._rest: dict[str, Line] = {}
-        self._scored = 0.0
 
     def observe(self, cascade: str, stage: str, width: int, seconds: float) -> None:
-        """A scorer of the running query took `seconds`; `stage` as the observer of cascades names it."""
-        self._scored += seconds
+        """A scorer took `seconds`; `stage` as the observer of cascades names it."""
         line = self._scorers.get((cascade, stage))
         if line is None:
             line = self._scorers[cascade, stage] = Line()
         line.observe(width, seconds)
 
-    def close(self, cascade: str, seconds: float) -> None:
-        """The running query took so long as a whole."""
-        rest = self._rest.get(cascade)
-        if rest is None:
-            rest = self._rest[cascade] = Line()
-        rest.observe(1.0, max(0.0, seconds - self._scored))
-        self._scored = 0.0
+    def close(self, cascade: str, rest: float) -> None:
+        """A query took so many seconds beside its scorers."""
+        line = self._rest.get(cascade)
+        if line is None:
+            line = self._rest[cascade] = Line()
+        line.observe(1.0, max(0.0, rest))
 
     def fit(self, cascade: str, widths: Widths) -> tuple[float, float]:
         """(seconds that do not depend on widths, seconds that all of `widths` take besides)."""

@@ -1,9 +1,9 @@
 """One process's answer to too many calls: narrower answers first, then refusals at the door.
 
-Calls for lists are computed one after the other, so how long a newcomer would wait is known: as many turns as
-there are calls before it. It is refused at once if that is more than the goal for latency; a burst that can
-be worked off within `_BURST_S` may take longer. How wide an answer is ranked follows the quality factor, and
-what is left of the call's own deadline.
+Calls for lists are computed in the order in which they come, so how long a newcomer would wait is known: as
+many turns as there are calls before it. It is refused at once if that is more than the goal for latency; a
+burst that can be worked off within `_BURST_S` may take longer. How wide an answer is ranked follows the
+quality factor, and what is left of the call's own deadline.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from service.cascade.hydrate import Moment
 from service.cascade.query import Fate, Query
 from service.cascade.round import Round
+from service.cascade.steps import Steps
 from service.errors import Shed
 from service.metrics import Metrics
+from service.overload.cohorts import Cohorts
 from service.overload.costs import Costs
 from service.overload.lag import Lag
 from service.overload.quality import Quality
-from service.overload.queue import Queue
 from service.overload.widths import narrowed, widths_of
+
+T = TypeVar("T")
 
 LISTS = ("/v1/recommend", "/v1/search", "/v1/similar")
 """Paths whose calls are computed, and wait for a turn."""
@@ -55,7 +59,7 @@ class Pressure:
         self._inside = 0
         self.costs = Costs()
         self.lag = Lag()
-        self.queue = Queue(clock)
+        self.cohorts = Cohorts(clock)
         self.quality = Quality(least_quality)
         metrics.costs = self.costs
 
@@ -67,7 +71,7 @@ class Pressure:
     @property
     def expected_s(self) -> float:
         """How long a newcomer would have to wait for its answer."""
-        return (self._inside + self._coming + 1) * self.queue.pace_s
+        return (self._inside + self._coming + 1) * self.cohorts.pace_s
 
     @property
     def full(self) -> bool:
@@ -113,13 +117,21 @@ class Pressure:
             self.quality.observe(seconds <= self.target_s)
             self._metrics.quality.set(self.quality.factor)
 
-    async def turn(self, moment: Moment) -> None:
-        """Wait until this call may compute.
+    async def compute(self, moment: Moment, begin: Callable[[int], Steps[T]]) -> T:
+        """What the steps come to that `begin` gives when it is this call's turn, with how many share it.
 
         Raises:
             Shed: its deadline passed while it waited, so nobody is there for the answer.
+            Exception: what the steps raise.
         """
-        waited = await self.queue.turn()
+
+        def begun(waited: float, size: int) -> Steps[T]:
+            self._admit(moment, waited)
+            return begin(size)
+
+        return await self.cohorts.compute(begun)
+
+    def _admit(self, moment: Moment, waited: float) -> None:
         self._metrics.turn_seconds.observe(waited)
         now = self._clock()
         unseen = waited > 0.0 or self.lag.stalled(now)
@@ -127,11 +139,14 @@ class Pressure:
             self._metrics.shed.inc()
             raise Shed("the call's deadline passed while it waited for its turn", self.retry_after_s)
 
-    def fitted(self, query: Query, rounds: Sequence[Round]) -> float:
-        """The share of the widths for this query: the quality factor, or less if its deadline is near."""
+    def fitted(self, query: Query, rounds: Sequence[Round], size: int) -> float:
+        """The share of the widths for this query: the quality factor, or less if its deadline is near.
+
+        The time that is left is shared by the `size` queries that are computed together.
+        """
         share = self.quality.factor
         if query.deadline is not None:
-            left_s = query.deadline - self._clock()
+            left_s = (query.deadline - self._clock()) / size
             share = min(share, self.costs.share(query.kind, widths_of(rounds), left_s))
         return max(self._least_quality, share)
 
@@ -139,7 +154,7 @@ class Pressure:
         """Labels of what was cut; learns what a turn with a full answer takes."""
         if query.quality >= 1.0:
             step = _SETTLING if self._full_s else 1.0
-            self._full_s += step * (self.queue.pace_s - self._full_s)
+            self._full_s += step * (self.cohorts.pace_s - self._full_s)
             return ()
         labels = narrowed(rounds, query, fates)
         for label in labels:

@@ -141,7 +141,9 @@ class Notes:
     def on_nonfinite(self, cascade: str, stage: str, count: int) -> None:
         self.nonfinite[stage] = count
 
-    def on_answer(self, cascade: str, seconds: float, returned: int, degraded: tuple[str, ...]) -> None:
+    def on_answer(
+        self, cascade: str, seconds: float, scoring: float, returned: int, degraded: tuple[str, ...]
+    ) -> None:
         self.answers.append((returned, degraded))
 
 

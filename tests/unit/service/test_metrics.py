@@ -42,7 +42,7 @@ def test_the_buckets_of_a_stage_are_those_of_a_histogram() -> None:
 
 def test_an_answer_counts_what_it_went_without() -> None:
     metrics = Metrics()
-    metrics.on_answer("search", 0.01, 0, ("rank", "store"))
+    metrics.on_answer("search", 0.01, 0.004, 0, ("rank", "store"))
     metrics.on_degraded("search", "rank", "failed", ValueError())
     assert 'cascada_degraded_total{cascade="search",part="rank"} 1.0' in text(metrics)
     assert 'cascada_empty_answers_total{cascade="search"} 1.0' in text(metrics)

@@ -357,3 +357,50 @@ def test_a_filter_that_has_nothing_to_rule_out_is_not_run() -> None:
     assert not any(fate.reason == "idle" for fate in outcome.fates)
     assert "filter.idle" not in outcome.timings_ms
     assert "filter.even" in outcome.timings_ms
+
+
+def test_queries_that_take_turns_get_the_answers_that_they_get_alone() -> None:
+    counts = (1, 2, 3, 5)
+    alone = [cascade().run(a_query(count=count)) for count in counts]
+    one = cascade()
+    under_way = {count: one.steps(a_query(count=count)) for count in counts}
+    found: dict[int, Outcome] = {}
+    while under_way:
+        for count, steps in list(under_way.items()):
+            try:
+                next(steps)
+            except StopIteration as end:
+                found[count] = end.value
+                del under_way[count]
+    for count, outcome in zip(counts, alone, strict=True):
+        assert found[count].rows.tolist() == outcome.rows.tolist()
+        assert fates(found[count]) == fates(outcome)
+    assert len(notes(one).answers) == len(counts)
+
+
+def test_a_pause_is_nobody_s_time() -> None:
+    now = [0.0]
+
+    def slow(batch: Candidates) -> Any:
+        now[0] += 0.25
+        return batch.rows.astype(np.float32)
+
+    one = cascade(
+        rounds=(Round("rank", (Scores("score", slow),), Best("score"), None),), clock=lambda: now[0]
+    )
+    steps = one.steps(a_query(count=2))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            timings = end.value.timings_ms
+            break
+        now[0] += 10.0
+    assert timings["total"] == timings["score.score"] == pytest.approx(250.0)
+
+
+def test_who_watches_hears_of_the_stages_of_a_query_that_failed() -> None:
+    one = cascade(filters=(Keeps("broken", fails),))
+    with pytest.raises(RuntimeError):
+        one.run(a_query())
+    assert ("filter.broken", 6, 0, True) in notes(one).stages

@@ -51,7 +51,7 @@ def learned() -> Costs:
         first, second = int(rng.integers(100, 1000)), int(rng.integers(20, 200))
         costs.observe("recommend", "score.prerank", first, 1e-6 * first)
         costs.observe("recommend", "score.rank", second, 20e-6 * second)
-        costs.close("recommend", 0.002 + 1e-6 * first + 20e-6 * second)
+        costs.close("recommend", 0.002)
     return costs
 
 

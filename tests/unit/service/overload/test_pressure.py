@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from service.cascade.hydrate import Moment
+from service.cascade.round import Round
+from service.cascade.selectors.best import Best
+from service.cascade.steps import Steps
 from service.errors import Shed
 from service.metrics import Metrics
 from service.overload.pressure import Pressure
+from tests.support.queries import Scores, a_query
 
 
 class Clock:
@@ -20,7 +25,7 @@ class Clock:
 
 def pressure(clock: Clock, target_ms: float | None = 50.0, pace_s: float = 0.01) -> Pressure:
     one = Pressure(Metrics(), target_ms, 0.25, clock)
-    one.queue.learn(pace_s)
+    one.cohorts.learn(pace_s)
     return one
 
 
@@ -83,20 +88,38 @@ def test_late_answers_narrow_the_next_ones_and_errors_do_not() -> None:
 async def test_a_call_whose_deadline_passed_in_the_line_is_refused_and_one_that_never_waited_is_not() -> None:
     clock = Clock()
     one = pressure(clock)
-    await one.turn(Moment("late, but at once", 0, deadline=clock.now - 1.0))
-    await asyncio.sleep(0.001)
 
-    async def slow() -> None:
-        await one.turn(Moment("slow", 0))
-        clock.now += 0.5
+    def taking(seconds: float) -> Callable[[int], Steps[str]]:
+        def steps(_: int) -> Steps[str]:
+            for _stage in range(5):
+                clock.now += seconds / 5
+                yield
+            return "answered"
 
-    async def hurried() -> None:
-        await one.turn(Moment("hurried", 0, deadline=clock.now + 0.1))
+        return steps
 
-    async def patient() -> None:
-        await one.turn(Moment("patient", 0, deadline=clock.now + 10.0))
+    late = Moment("late, but at once", 0, deadline=clock.now - 1.0)
+    assert await one.compute(late, taking(0.0)) == "answered"
+    slow = asyncio.create_task(one.compute(Moment("slow", 0), taking(0.5)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it is under way
+    hurried = one.compute(Moment("hurried", 0, deadline=clock.now + 0.01), taking(0.0))
+    patient = one.compute(Moment("patient", 0, deadline=clock.now + 10.0), taking(0.0))
+    done = await asyncio.gather(slow, hurried, patient, return_exceptions=True)
+    assert isinstance(done[1], Shed)
+    assert done[0] == done[2] == "answered"
 
-    first = one.turn(Moment("first", 0))
-    done = await asyncio.gather(first, slow(), hurried(), patient(), return_exceptions=True)
-    assert isinstance(done[2], Shed)
-    assert done[:2] + done[3:] == [None] * 3
+
+def test_calls_that_share_a_turn_share_what_time_is_left() -> None:
+    clock = Clock()
+    one = pressure(clock)
+    for _ in range(50):
+        one.costs.observe("recommend", "score.rank", 200, 0.004)
+        one.costs.close("recommend", 0.001)
+    query = a_query(deadline=clock.now + 0.0066)
+    rounds = (
+        Round("prerank", (), Best("prerank"), 200),
+        Round("rank", (Scores("rank", []),), Best("rank"), 200),
+    )
+    assert one.fitted(query, rounds, 1) == 1.0
+    assert one.fitted(query, rounds, 2) == pytest.approx((0.0033 - 0.001) / 0.004, rel=0.05)
