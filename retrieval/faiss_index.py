@@ -51,14 +51,11 @@ class _Codes:
 class FaissIndex:
     """One FAISS index; the row of a vector is its number in the order of adding."""
 
-    _codes: _Codes | None = None
-
     def __init__(self, index: Any, *, threads: int = 1, settings: IndexSettings | None = None) -> None:
         self._index = index
         self._threads = threads
         self._parameters = None if settings is None else _parameters(index, settings)
-        if settings is not None:
-            self._codes = _codes(index, settings)
+        self._codes = _codes(index, settings)
         if self.kind == "pq4":
             _cells(index).implem = _QUERY_BY_QUERY
 
@@ -282,11 +279,13 @@ def _cells(index: Any) -> Any:
     return faiss.downcast_index(faiss.extract_index_ivf(index))
 
 
-def _codes(index: Any, settings: IndexSettings) -> _Codes | None:
+def _codes(index: Any, settings: IndexSettings | None) -> _Codes | None:
     """None where nothing is refined."""
     if not isinstance(index, faiss.IndexRefine):
         return None
     codes = faiss.downcast_index(index.base_index)
+    if settings is None:
+        return _Codes(codes, None, int(index.k_factor) * RECALL_AT)
     return _Codes(codes, _parameters(codes, settings), max(settings.refine, 1) * RECALL_AT)
 
 

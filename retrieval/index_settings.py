@@ -18,7 +18,7 @@ SMALL = 20_000
 class IndexSettings:
     """How an index is built, then how it is searched; each key concerns some kinds only.
 
-    kind        "flat", "ivf", "half", "hnsw", "ivfpq", "pq4", "sq8"; "auto" = flat up to 20,000, then half
+    kind        "flat", "ivf", "half", "hnsw", "ivfpq", "pq4", "sq8"; "auto" = flat up to 20,000, then pq4
     lists       ivf, half, ivfpq, pq4, sq8: cells; 0 = the clusters if their number suits, else sqrt(m)
     links       hnsw: edges per vector           effort      hnsw: candidates held while building
     code_bytes  ivfpq, pq4: bytes of a code; 0 = half the dimension
@@ -29,23 +29,23 @@ class IndexSettings:
     refine      ivfpq, pq4: times k candidates by code are scored exactly; none in lists of more than as many
                 times 200, which are by code alone
 
-    The defaults are the measured ones of docs/adr/0009.
+    The defaults are the measured ones of docs/adr/0009 and 0015.
     """
 
     kind: str = "auto"
     lists: int = 0
-    probes: int = 32
+    probes: int = 48
     links: int = 32
     effort: int = 80
     breadth: int = 128
     code_bytes: int = 0
-    refine: int = 4
+    refine: int = 2
 
     def resolved(self, size: int) -> IndexSettings:
         """The settings with "auto" replaced by a kind, for `size` vectors."""
         if self.kind != "auto":
             return self
-        return replace(self, kind="flat" if size <= SMALL else "half")
+        return replace(self, kind="flat" if size <= SMALL else "pq4")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""

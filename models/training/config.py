@@ -281,7 +281,7 @@ class RetrievalConfig(_Section):
     factors_l2: float = Field(200.0, gt=0, description="ridge of the factorisation")
     index: Literal["auto", "flat", "ivf", "half", "hnsw", "ivfpq", "pq4", "sq8"] = Field(
         "auto",
-        description="flat (exact), ivf, half, hnsw, ivfpq, pq4, sq8; auto: flat to 20,000 items, then half",
+        description="flat (exact), ivf, half, hnsw, ivfpq, pq4, sq8; auto: flat to 20,000 items, then pq4",
     )
     recall: float = Field(
         0.95, gt=0, le=1, description="share of the exact best 200 that the index promises to find"

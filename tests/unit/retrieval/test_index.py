@@ -68,7 +68,7 @@ def test_how_thorough_a_search_is_can_be_said_at_the_opening(tmp_path, built, th
 
 def test_auto_scans_a_few_and_has_cells_for_many():
     assert IndexSettings().resolved(20_000).kind == "flat"
-    assert IndexSettings().resolved(20_001).kind == "half"
+    assert IndexSettings().resolved(20_001).kind == "pq4"
     assert IndexSettings("sq8").resolved(10).kind == "sq8"
 
 
@@ -85,6 +85,18 @@ def test_a_list_deeper_than_what_is_refined_comes_by_code_and_has_what_a_refined
     assert not np.allclose(coded, exact, atol=1e-4)
     assert np.corrcoef(coded.ravel(), exact.ravel())[0, 1] > 0.95
     np.testing.assert_allclose(scores, np.einsum("qd,qkd->qk", queries, vectors[refined]), rtol=1e-4)
+
+
+def test_an_index_without_settings_refines_as_it_was_built_to(tmp_path):
+    random = np.random.default_rng(1)
+    vectors, queries = (random.normal(size=(count, 16)).astype(np.float32) for count in (3000, 10))
+    settings = IndexSettings("pq4", lists=20, probes=7, refine=3)
+    built = build_index(vectors, settings, seed=0)
+    built.save(tmp_path / "index")
+    opened = open_index(tmp_path / "index")
+    for k in (RECALL_AT, 3 * RECALL_AT + 1):
+        for one, other in zip(opened.search(queries, k), built.search(queries, k), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_codes_of_four_bits_rank_well_where_a_few_components_make_most_of_a_score():

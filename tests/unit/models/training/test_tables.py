@@ -77,5 +77,5 @@ def test_an_item_whose_vector_is_not_finite_is_named():
 def test_the_clusters_are_the_cells_where_their_number_suits(clusters, cells):
     vectors = np.random.default_rng(0).normal(size=(20_001, 5)).astype(np.float32)
     space = Space.of(vectors, RetrievalConfig(clusters=clusters), 1, 1)
-    assert space.index.kind == "half"
+    assert space.index.kind == "pq4"
     assert faiss.extract_index_ivf(space.index._index).nlist == cells
