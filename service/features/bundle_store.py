@@ -99,11 +99,15 @@ class BundleStore:
 
     async def tell(self, who: str, told: Told) -> Choice | None:
         """Tell of this process; returns the choice as it is now."""
-        pipeline = self._connection.pipeline()
-        pipeline.hset(self._keys.bundle_workers, who, orjson.dumps(asdict(told)))
-        pipeline.expire(self._keys.bundle_workers, _TTL_S)
-        pipeline.get(self._keys.bundle)
-        return _choice((await self._connection.write(pipeline.execute()))[-1])
+        workers = self._keys.bundle_workers
+        replies = await self._connection.commands(
+            (
+                ("HSET", workers, who, orjson.dumps(asdict(told))),
+                ("EXPIRE", workers, _TTL_S),
+                ("GET", self._keys.bundle),
+            )
+        )
+        return _choice(replies[-1])
 
     async def leave(self, who: str) -> None:
         """This process ends."""

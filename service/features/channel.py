@@ -1,7 +1,7 @@
-"""Reads of many requests over one connection to Redis: what is asked meanwhile travels together.
+"""Commands of many tasks over one connection to Redis: what is asked meanwhile travels together.
 
-A pool gives each request a connection of its own, and a client for every command and reply type costs a third
-of a millisecond per read. Here a read is one write to a socket and the replies that come back in order.
+A pool gives each call a connection of its own, and a client for every command and reply type costs a third
+of a millisecond per read. Here a call is one write to a socket and the replies that come back in order.
 """
 
 from __future__ import annotations
@@ -9,22 +9,30 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import hiredis
 from redis.asyncio.connection import parse_url
 
-from service.features.connection import Observe, unwatched
 from service.features.store import StoreUnavailable
 
-Command = tuple[str | bytes | int, ...]
+Command = tuple[str | bytes | int | float, ...]
+Observe = Callable[[str, float, bool], None]
+"""Told of each call: "read" or "write", seconds, and whether it failed."""
+
+
+def unwatched(call: str, seconds: float, failed: bool) -> None:
+    """Tell nobody."""
+
 
 _PLAIN = {"host", "port", "path", "db", "username", "password", "connection_class"}
 """Parts of a URL that this connection knows."""
 _STUCK_S = 1.0
-"""A connection whose oldest call has waited so long is given up; late replies before that are thrown away."""
+"""A connection whose oldest call has waited so long when another gives up is given up, too, unless told
+otherwise; late replies before that are thrown away."""
 _GRACE_S = 0.001
 _LOADING_S = 0.02
 """Pause before a Redis that has just started, and still reads its data, is asked again."""
@@ -32,7 +40,7 @@ _LOADING_S = 0.02
 
 @dataclass(slots=True)
 class _Call:
-    """A read that waits for `left` more replies."""
+    """A call that waits for `left` more replies."""
 
     future: asyncio.Future[list[Any]]
     left: int
@@ -54,16 +62,16 @@ class _Wire(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._waiting: deque[_Call] = deque()
         self._transport: asyncio.Transport | None = None
+        self._gone = asyncio.Event()
 
     @property
     def open(self) -> bool:
         """Whether calls can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    @property
-    def stuck(self) -> bool:
+    def stuck(self, longest_s: float) -> bool:
         """Whether the oldest call waits for longer than a connection that works would let it."""
-        return bool(self._waiting) and time.monotonic() - self._waiting[0].since > _STUCK_S
+        return bool(self._waiting) and time.monotonic() - self._waiting[0].since > longest_s
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -80,6 +88,7 @@ class _Wire(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._gone.set()
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
             if not call.future.done():
@@ -95,6 +104,13 @@ class _Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def end(self) -> None:
+        """Close, and return when the socket is closed: a loop that ends earlier would leave it open."""
+        self.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STUCK_S):
+                await self._gone.wait()
+
 
 class Channel:
     """Connects on first use and again after a loss; safe for any number of tasks of one event loop.
@@ -104,9 +120,12 @@ class Channel:
     alone would then blame Redis.
     """
 
-    def __init__(self, url: str, timeout_s: float, observe: Observe = unwatched) -> None:
+    def __init__(
+        self, url: str, timeout_s: float, observe: Observe = unwatched, stuck_s: float = _STUCK_S
+    ) -> None:
         self._url = parse_url(url)
         self._timeout_s = timeout_s
+        self._stuck_s = stuck_s
         self._observe = observe
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[_Wire] | None = None
@@ -124,7 +143,7 @@ class Channel:
         """
         started, failed = time.monotonic(), True
         try:
-            replies = await self._answered(_packed(commands), len(commands))
+            replies = await self.replies(commands)
             for reply in replies:
                 if isinstance(reply, hiredis.ReplyError):
                     raise StoreUnavailable(f"Redis: {reply}")
@@ -137,34 +156,49 @@ class Channel:
         finally:
             self._observe("read", time.monotonic() - started, failed)
 
+    async def replies(self, commands: Sequence[Command], timeout_s: float | None = None) -> list[Any]:
+        """As `read`, told to nobody, and a command that was refused has a `hiredis.ReplyError` as its reply.
+
+        A call whose connection is lost meanwhile is made once more, like the pool's: it may be done twice.
+
+        Raises:
+            TimeoutError: no answer within the limit, which a call may have of its own.
+            OSError: no connection.
+        """
+        payload, count = _packed(commands), len(commands)
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            answer = await self._ask(payload, count, limit_s)
+        except ConnectionError:  # closed while it was idle, or just now
+            answer = await self._ask(payload, count, limit_s)
+        if isinstance(answer[0], hiredis.ReplyError) and str(answer[0]).startswith("LOADING"):
+            await asyncio.sleep(min(_LOADING_S, limit_s))
+            answer = await self._ask(payload, count, limit_s)
+        return answer
+
     async def close(self) -> None:
         """Drop the connection."""
         if self._connecting is not None:
             self._connecting.cancel()
+            await asyncio.wait({self._connecting})
         if self._wire is not None:
-            self._wire.close()
+            await self._wire.end()
 
-    async def _answered(self, payload: bytes, replies: int) -> list[Any]:
-        """The replies, asked for again where that can help: a read may be repeated."""
-        try:
-            answer = await self._ask(payload, replies)
-        except ConnectionError:  # closed while it was idle, or just now
-            answer = await self._ask(payload, replies)
-        if isinstance(answer[0], hiredis.ReplyError) and str(answer[0]).startswith("LOADING"):
-            await asyncio.sleep(min(_LOADING_S, self._timeout_s))
-            answer = await self._ask(payload, replies)
-        return answer
-
-    async def _ask(self, payload: bytes, replies: int) -> list[Any]:
+    async def _ask(self, payload: bytes, replies: int, limit_s: float) -> list[Any]:
         wire = self._wire
         if wire is None or not wire.open:
             wire = await self._connected()
         loop = asyncio.get_running_loop()
         call = _Call(loop.create_future(), replies, time.monotonic())
         wire.send(payload, call)
-        timer = loop.call_later(self._timeout_s, self._expire, loop, wire, call)
+        timer = loop.call_later(limit_s, self._expire, loop, wire, call)
         try:
             return await call.future
+        except asyncio.CancelledError:
+            # Whoever limits a whole call from outside may be quicker than the timer.
+            if wire.stuck(self._stuck_s):
+                wire.close()
+            raise
         finally:
             timer.cancel()
 
@@ -177,7 +211,7 @@ class Channel:
             loop.call_later(_GRACE_S, self._expire, loop, wire, call)
             return
         call.future.set_exception(TimeoutError())
-        if wire.stuck:
+        if wire.stuck(self._stuck_s):
             wire.close()
 
     async def _connected(self) -> _Wire:

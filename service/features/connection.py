@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import hiredis
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from service.features.channel import Channel, Command, Observe, unwatched
 from service.features.keys import CorruptValue
 from service.features.scripts import Script
 from service.features.store import StoreUnavailable
@@ -21,16 +23,14 @@ from service.features.store import StoreUnavailable
 T = TypeVar("T")
 Call = tuple[Sequence[str], Sequence[Any]]
 """Keys and arguments of one script call."""
-Observe = Callable[[str, float, bool], None]
-"""Told of each call: "read" or "write", seconds, and whether it failed."""
-
-
-def unwatched(call: str, seconds: float, failed: bool) -> None:
-    """Tell nobody."""
 
 
 class RedisConnection:
-    """A bounded pool of connections to one Redis, opened on first use."""
+    """A bounded pool of connections to one Redis, opened on first use.
+
+    What is called often goes without it: scripts and plain commands share one connection where the URL
+    allows that (`Channel.knows`), and what waits for news has another one.
+    """
 
     def __init__(
         self,
@@ -53,6 +53,11 @@ class RedisConnection:
             retry=Retry(NoBackoff(), 1),
         )
         self.client: Redis = Redis(connection_pool=self._pool)
+        self._channel = self._news = None
+        if Channel.knows(url):
+            # Calls are limited here; a connection on which one waited for half of that is not used again.
+            self._channel = Channel(url, write_timeout_s, stuck_s=write_timeout_s / 2)
+            self._news = Channel(url, write_timeout_s)
 
     def pipeline(self) -> Pipeline:
         """Commands that travel together, without a transaction."""
@@ -66,12 +71,23 @@ class RedisConnection:
         """Await a call that may take longer."""
         return await self._within("write", self._write_timeout_s, call)
 
-    async def wait(self, call: Awaitable[T], seconds: float) -> T:
-        """Await a call that Redis answers when something happens, after `seconds` at the latest.
+    async def commands(self, commands: Sequence[Command]) -> list[Any]:
+        """As `write`: the reply of each command, all in one round trip; none may be refused."""
+        replies = await self.write(self._replies(commands))
+        _check(replies)
+        return replies
 
-        It is not observed, and holds a connection of the pool meanwhile.
+    async def wait(self, command: Command, seconds: float) -> Any:
+        """The reply to a command that Redis answers when something happens, after `seconds` at the latest.
+
+        It is not observed, and holds a connection meanwhile; one waits at a time.
         """
-        return await self._answered(seconds + self._write_timeout_s, call)
+        longest_s = seconds + self._write_timeout_s
+        if self._news is None:
+            return await self._answered(longest_s, self.client.execute_command(*command))  # type: ignore[no-untyped-call]
+        replies = await self._answered(longest_s, self._news.replies([command], longest_s))
+        _check(replies)
+        return replies[0]
 
     async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run one script."""
@@ -82,27 +98,31 @@ class RedisConnection:
         """Run a script once per (keys, arguments), all in one round trip."""
         if not calls:
             return []
-        answers = await self.write(self._evaluate("EVALSHA", script.sha, calls))
+        answers = await self.write(self._replies(_evaluations("EVALSHA", script.sha, calls)))
         # A Redis that was restarted has forgotten the script: it ran none of these calls, so run them again.
-        missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        missing = [i for i, answer in enumerate(answers) if _is_unknown(answer)]
         if missing:
-            again = await self.write(self._evaluate("EVAL", script.text, [calls[i] for i in missing]))
+            unknown = [calls[i] for i in missing]
+            again = await self.write(self._replies(_evaluations("EVAL", script.text, unknown)))
             for i, answer in zip(missing, again, strict=True):
                 answers[i] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise StoreUnavailable(f"{type(answer).__name__}: {answer}") from answer
+        _check(answers)
         return answers
 
     async def close(self) -> None:
         """Drop all connections."""
+        for channel in (self._channel, self._news):
+            if channel is not None:
+                await channel.close()
         await self.client.aclose()
         await self._pool.disconnect()
 
-    async def _evaluate(self, command: str, script: str, calls: Sequence[Call]) -> list[Any]:
+    async def _replies(self, commands: Sequence[Command]) -> list[Any]:
+        if self._channel is not None:
+            return await self._channel.replies(commands)
         pipeline = self.pipeline()
-        for keys, arguments in calls:
-            pipeline.execute_command(command, script, len(keys), *keys, *arguments)
+        for command in commands:
+            pipeline.execute_command(*command)
         return list(await pipeline.execute(raise_on_error=False))
 
     async def _within(self, kind: str, timeout_s: float, call: Awaitable[T]) -> T:
@@ -122,6 +142,23 @@ class RedisConnection:
             raise StoreUnavailable(f"no answer within {timeout_s * 1000:.0f} ms") from error
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _evaluations(command: str, script: str, calls: Sequence[Call]) -> list[Command]:
+    return [(command, script, len(keys), *keys, *arguments) for keys, arguments in calls]
+
+
+def _check(replies: Sequence[Any]) -> None:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise StoreUnavailable(f"Redis: {reply}") from reply
+
+
+def _is_unknown(answer: Any) -> bool:
+    """Whether Redis does not know a script by its name."""
+    if isinstance(answer, hiredis.ReplyError):
+        return str(answer).startswith("NOSCRIPT")
+    return isinstance(answer, NoScriptError)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from typing import Any
 
 from service.cascade.query import ItemId, UserId
 from service.features import scripts
-from service.features.channel import Channel
-from service.features.connection import Observe, RedisConnection, reading, unwatched
+from service.features.channel import Channel, Observe, unwatched
+from service.features.connection import RedisConnection, reading
 from service.features.keys import (
     Keys,
     digest,
@@ -232,10 +232,10 @@ class RedisStore:
 
     async def wait_for_changes(self, after: str, seconds: float) -> None:
         """Return as soon as an item has changed after the cursor, else after so many seconds."""
-        place = {self._keys.item_changes: f"{int(after)}-0"}
+        place = (self._keys.item_changes, f"{int(after)}-0")
         # Redis counts in whole milliseconds, and takes 0 for "for ever".
         block = max(1, round(seconds * 1000))
-        await self._redis.wait(self._redis.client.xread(place, count=1, block=block), seconds)  # type: ignore[arg-type]
+        await self._redis.wait(("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *place), seconds)
 
     async def record(self, impressions: Sequence[Impression]) -> None:
         """Log answers, and remember what each user was shown: newest first, bounded, for a limited time."""

@@ -72,9 +72,9 @@ class Proxy:
                 self.requests += 1
                 there_writer.write(chunk)
         finally:
+            there_writer.close()
             back.cancel()
             await asyncio.gather(back, return_exceptions=True)
-            there_writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(1 << 20):
