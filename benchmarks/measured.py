@@ -182,7 +182,7 @@ def _size(scale: Scale, names: Sequence[str]) -> float:
 
 
 def _index(scale: Scale, kind: str) -> float:
-    path = scale.folder / "indexes" / kind / artifacts.INDEX
+    path = scale.at(kind) / artifacts.INDEX
     if not path.is_file():
         raise FileNotFoundError(f"{path}: run `cascada bench prepare`")
     return float(path.stat().st_size)

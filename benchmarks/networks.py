@@ -47,11 +47,11 @@ _BLOCK = 1 << 17
 def networked(scale: Scale) -> Path:
     """The bundle, made if it is not there; everything but graphs and their tables is linked, not copied."""
     plain = scale.bundle
-    target = scale.folder / f"networked-{WRITTEN}-{INDEX}" / plain.name
+    target = scale.folder / f"networked-{WRITTEN}-{scale.at(INDEX).name}" / plain.name
     if not target.is_dir():
         print(f"making the bundle of {scale.items:,} items with real networks", file=sys.stderr, flush=True)
         scale.index(INDEX)
-        _write(plain, scale.folder / "indexes" / INDEX, target)
+        _write(plain, scale.at(INDEX), target)
     return target
 
 

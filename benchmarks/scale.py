@@ -25,6 +25,8 @@ SERVED = "half"
 
 WRITTEN = 2
 """How bundles are written; another number makes them anew. 2: item vectors in half precision."""
+BUILT = {"pq4": 2}
+"""How indexes of a kind are built, 1 where nothing is said; likewise. 2: of vectors turned about."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,12 @@ class Scale:
 
     @property
     def _bundle(self) -> Path:
-        return self.folder / f"bundles-{WRITTEN}" / f"scale-{self.items}"
+        return self.folder / f"bundles-{WRITTEN}-{SERVED}" / f"scale-{self.items}"
+
+    def at(self, kind: str) -> Path:
+        """Where the index of a kind is, with its card: that of the bundle, if it is the bundle's kind."""
+        name = f"{kind}-{BUILT[kind]}" if kind in BUILT else kind
+        return self.bundle if kind == SERVED else self.folder / "indexes" / name
 
     @cached_property
     def source(self) -> IndexSource:
@@ -77,7 +84,7 @@ class Scale:
 
     def index(self, kind: str) -> tuple[VectorIndex, IndexCard, int]:
         """The index of a kind, tuned to the stated recall, its card, and its size in bytes."""
-        path = self.folder / "indexes" / kind
+        path = self.at(kind)
         if not path.is_dir():
             with _making(f"the {kind} index of {self.items:,} items"), atomic_folder(path) as folder:
                 card = cheapest(self.source, self.exam, kind, STATED, folder / artifacts.INDEX)
