@@ -66,8 +66,10 @@ def encode_histories(
     pause = (newer - timestamps) > schema.session_gap_ms
     pause[:, -1] = False
     recent = ~np.logical_or.accumulate(pause[:, ::-1], axis=1)[:, ::-1]
-    now = np.broadcast_to(now_ms[:, None], newer.shape)
-    gap, age = bucket_span(np.stack([newer, now]) - timestamps) * mask
+    spans = np.empty((2, *newer.shape), np.int64)
+    np.subtract(newer, timestamps, out=spans[0])
+    np.subtract(now_ms[:, None], timestamps, out=spans[1])
+    gap, age = bucket_span(spans) * mask
     return History(
         rows=(rows * mask).astype(np.int32, copy=False),
         kind=(kinds * mask).astype(np.int64, copy=False),

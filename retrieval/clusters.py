@@ -63,5 +63,5 @@ def assign(vectors: Floats, centroids: Floats, *, threads: int = 1) -> Rows:
 
 def unit(vectors: Floats) -> Floats:
     """Rows of `vectors` scaled to unit length; a zero row stays zero."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    length = np.sqrt(np.add.reduce(vectors * vectors, axis=-1, keepdims=True))
     return np.ascontiguousarray(vectors / np.maximum(length, 1e-12), np.float32)

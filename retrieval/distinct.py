@@ -42,6 +42,21 @@ def locate(wanted: Rows, among: Rows, item_count: int) -> Positions:
     return np.where(among[position] == wanted, position, np.int32(-1)).astype(np.int32, copy=False)
 
 
+def perhaps_among(rows: Rows, others: Rows) -> NDArray[np.intp]:
+    """Positions of all `rows` [N] that occur in `others` [M], and of one in 32 or so that do not.
+
+    Whoever has few of many asks for the others no more. By the last bits of a row, in marks so few that they
+    stay in the nearest cache, which a search among the others or a scratch array of all items do not.
+    """
+    bits = min(len(others).bit_length() + 5, _MOST_BITS)
+    marks, last = np.zeros(1 << bits, bool), (1 << bits) - 1
+    marks[others & last] = True
+    return np.flatnonzero(marks[rows & last])
+
+
+_MOST_BITS = 16
+
+
 def _owner(item_count: int) -> Positions:
     owner: Positions | None = getattr(_scratch, "owner", None)
     if owner is None or len(owner) < item_count:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifacts import taken
+from models.masks import every
 from models.plan import Plan
 from retrieval.clusters import unit
 from retrieval.faiss_index import FaissIndex, build_flat
@@ -100,15 +101,16 @@ class InterestModel:
         known = (rows >= 0) & (rows < len(self._assignment)) & (event_weights > 0)
         if self._plan.interests == 0 and user_vector is not None:
             return self._alone(user_vector, int(np.count_nonzero(known)), slots)
-        rows = rows[known]
-        decayed = event_weights[known] * np.exp(-np.maximum(ages_days[known], 0.0) / self._plan.tau_days)
+        if not every(known):
+            rows, event_weights, ages_days = rows[known], event_weights[known], ages_days[known]
+        decayed = event_weights * np.exp(-np.maximum(ages_days, 0.0) / self._plan.tau_days)
         clusters = self._assignment[rows]
         own = self._own_vector(user_vector, rows, decayed)
 
         mass = np.bincount(clusters, weights=decayed, minlength=len(self._ids))
         # Of somebody who muted all that he met only the neighbours can say more.
         heard = np.delete(mass, preferences.muted) if len(preferences.muted) else mass
-        wanted = float(heard.any())
+        wanted = float(np.count_nonzero(heard) > 0)
         lam = self._own_weight(len(rows))
         smoothing = self._plan.smoothing
         of_weights = lam if smoothing in ("both", "weights") else wanted
@@ -124,7 +126,9 @@ class InterestModel:
             mixture = (1.0 - self._plan.background) * mixture + self._plan.background * self._mean_mixture
         chosen, shares = preferences.choose(mixture, self._plan.interests)
         directions = self._smoothed(chosen, clusters, rows, decayed, near, of_directions)
-        parts = np.append(of_weights, events[chosen] / np.maximum(mixture[chosen], 1e-12)).astype(np.float32)
+        parts = np.empty(1 + len(chosen), np.float32)
+        parts[0] = of_weights
+        parts[1:] = events[chosen] / np.maximum(mixture[chosen], 1e-12)
         return self._assemble(own, chosen, shares, directions, slots, parts)
 
     def _alone(self, own: Floats, events: int, slots: int) -> Interests:
@@ -232,7 +236,7 @@ class InterestModel:
         weights = np.empty(len(queries), np.float32)
         weights[0] = share
         weights[1:] = (1.0 - share) * mixture / max(mixture.sum(), 1e-12)
-        clusters = np.append(np.int32(OWN), chosen).astype(np.int32)
+        clusters = np.concatenate([_ONLY_OWN, chosen])
         return Interests(clusters, weights, queries, largest_remainder(weights, slots), parts)
 
 

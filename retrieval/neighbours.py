@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.cooccurrence import Interactions
-from retrieval.distinct import locate, representatives
+from retrieval.distinct import locate, perhaps_among, representatives
 from retrieval.order import descending, top_mask
 
 Rows = NDArray[np.int32]
@@ -43,10 +43,16 @@ class Neighbours:
 
     def score_rows(self, history_rows: Rows, weights: Floats, rows: Rows) -> Floats:
         """The same sums for the given distinct `rows` [N]; 0 for a row that is no event's neighbour."""
-        near, values = self._near(history_rows, weights)
-        position = locate(near, rows, len(self.rows))
+        near = self.rows[history_rows].ravel()
+        # Of thousands of neighbours some tens are candidates: only their similarities are read.
+        perhaps = perhaps_among(near, rows)
+        position = locate(near[perhaps], rows, len(self.rows))
         found = position >= 0
-        sums = np.bincount(position[found], weights=values[found], minlength=len(rows))
+        event, place = np.divmod(perhaps[found], self.rows.shape[1])
+        values = self.scores[history_rows[event], place] * weights[event]
+        sums = np.bincount(
+            position[found], weights=values.astype(np.float32, copy=False), minlength=len(rows)
+        )
         return sums.astype(np.float32)
 
     def score_all(self, history_rows: Rows, weights: Floats) -> Floats:

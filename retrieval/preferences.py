@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.order import descending
+from models.masks import some
+from retrieval.order import descending, is_descending
 
 Rows = NDArray[np.int32]
 Shares = NDArray[np.float64]
@@ -38,14 +39,16 @@ class Preferences:
         what is left. Without preferences: the largest shares of the mixture, as they are.
         """
         pinned = self.pinned[~_among(self.pinned, self.muted)][:most]
-        able = mixture.astype(np.float32)
-        able[self.muted] = 0.0
-        first = able.copy()
+        first = mixture.astype(np.float32)
+        first[self.muted] = 0.0
         first[pinned] = np.inf
-        order = np.argsort(-first, kind="stable")[:most].astype(np.int32)
-        chosen: Rows = order[first[order] > 0]
+        able = np.flatnonzero(first > 0).astype(np.int32)
+        chosen: Rows = able[np.argsort(-first[able], kind="stable")[:most]]
         shares = _raised(mixture[chosen], _among(chosen, pinned), 1.0 / max(most, 1))
-        by_share = descending(shares.astype(np.float32), chosen)
+        shown = shares.astype(np.float32)
+        if is_descending(shown, chosen):
+            return chosen, shares
+        by_share = descending(shown, chosen)
         return chosen[by_share], shares[by_share]
 
 
@@ -68,6 +71,9 @@ def _among(clusters: Rows, others: Rows) -> NDArray[np.bool_]:
 
 def _raised(shares: Shares, pinned: NDArray[np.bool_], floor: float) -> Shares:
     """Shares [M] scaled to the sum 1, none of the pinned below the floor (M * floor is at most 1)."""
+    if not some(pinned):
+        scaled = shares * (1.0 / max(float(shares.sum()), 1e-12))
+        return scaled / max(float(scaled.sum()), 1e-12)
     low = np.zeros(len(shares), bool)
     while True:
         rest = 1.0 - floor * np.count_nonzero(low)

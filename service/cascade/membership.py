@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.masks import every, some
+from retrieval.distinct import perhaps_among
 
 Rows = NDArray[np.int32]
 
@@ -13,12 +14,14 @@ Rows = NDArray[np.int32]
 def is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:
     """True at each of N `rows` that occurs in `others`, which need be neither sorted nor distinct.
 
-    Several times faster than `np.isin` for the sizes of a request: it sorts the others only.
+    Many times faster than `np.isin` for the sizes of a request: it sorts the others only, and searches them
+    only for rows that may be there.
     """
-    if len(others) == 0:
-        return np.zeros(len(rows), bool)
-    ordered = np.sort(others)
-    found: NDArray[np.bool_] = ordered[np.searchsorted(ordered, rows) % len(ordered)] == rows
+    found = np.zeros(len(rows), bool)
+    if len(others):
+        perhaps = perhaps_among(rows, others)
+        wanted, ordered = rows[perhaps], np.sort(others)
+        found[perhaps] = ordered[np.searchsorted(ordered, wanted) % len(ordered)] == wanted
     return found
 
 

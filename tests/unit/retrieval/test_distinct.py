@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.distinct import first_occurrences, locate, representatives
+from retrieval.distinct import first_occurrences, locate, perhaps_among, representatives
 
 ITEMS = 60
 row_lists = st.lists(st.integers(0, ITEMS - 1), max_size=200).map(lambda rows: np.array(rows, np.int32))
@@ -23,6 +23,22 @@ def test_locate_finds_exactly_what_is_there(wanted, among):
     positions = locate(wanted, among, ITEMS)
     places = {row: place for place, row in enumerate(among.tolist())}
     assert positions.tolist() == [places.get(row, -1) for row in wanted.tolist()]
+
+
+far_lists = st.lists(st.integers(-1, 2**31 - 1) | st.integers(0, 9), max_size=50)
+
+
+@given(far_lists, far_lists)
+def test_whatever_is_among_others_is_perhaps_among_them(rows, others):
+    found = perhaps_among(np.array(rows, np.int32), np.array(others, np.int32)).tolist()
+    assert found == sorted(set(found))
+    assert {place for place, row in enumerate(rows) if row in others} <= set(found)
+
+
+def test_hardly_any_other_row_is_perhaps_among_them():
+    rng = np.random.default_rng(0)
+    rows, others = np.arange(20_000, dtype=np.int32) * 37, rng.integers(0, 10**6, 100).astype(np.int32)
+    assert len(perhaps_among(rows, others)) < len(rows) / 20
 
 
 def test_leftovers_of_a_larger_call_do_no_harm():

@@ -87,6 +87,19 @@ def test_a_history_sums_weighted_similarities_best_first(lists):
     np.testing.assert_allclose(scores, [0.7, 0.5])
 
 
+def test_given_rows_of_a_large_table_have_the_sums_of_all():
+    rng = np.random.default_rng(3)
+    rows = np.argsort(rng.random((3000, 3000)), axis=1)[:, :7].astype(np.int32)
+    rows[rng.random(rows.shape) < 0.1] = -1
+    scores = np.where(rows < 0, 0, rng.random(rows.shape)).astype(np.float32)
+    lists = Neighbours(rows, scores)
+    history, weights = rng.permutation(3000)[:90].astype(np.int32), rng.random(90).astype(np.float32)
+    some = rng.permutation(3000)[:150].astype(np.int32)
+    dense = lists.score_all(history[None], weights[None])[0]
+    assert np.count_nonzero(dense[some]) > 20
+    np.testing.assert_array_equal(lists.score_rows(history, weights, some), dense[some])
+
+
 def test_sparse_given_rows_and_dense_batch_agree(lists):
     history, weights = np.array([0, 2, 3], np.int32), np.array([1, 0.5, 2], np.float32)
     dense = lists.score_all(history[None], weights[None])[0]
