@@ -55,7 +55,8 @@ def write_index(scale: Scale, environment: Path) -> None:
     """Give it the very index of our bundle, searched as thoroughly."""
     (package,) = environment.glob("lib/python*/site-packages/libserving")
     index: Any = faiss.read_index(str(scale.bundle / artifacts.INDEX))
-    index.nprobe = IndexCard.read(scale.bundle).settings.probes
+    # The outermost index may be one that only widens vectors: the cells are within.
+    faiss.extract_index_ivf(index).nprobe = IndexCard.read(scale.bundle).settings.probes
     faiss.write_index(index, str(package / "faiss_index.bin"))
 
 
