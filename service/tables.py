@@ -43,19 +43,23 @@ class Gathered:
     """A table that remembers the last rows it was asked for: scorers in turn ask for the same candidates.
 
     Columns of a batch are immutable, so the same array means the same rows. Safe for several threads, which
-    may forget each other's.
+    may forget each other's; calls that are computed together each find their own.
     """
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._last: tuple[NDArray[Any], Floats] | None = None
+        self._last: tuple[tuple[NDArray[Any], Floats], ...] = ()
 
     def take(self, rows: NDArray[Any]) -> Floats:
         """See `Table.take`; nobody may write into the answer."""
-        last = self._last
-        if last is not None and last[0] is rows:
-            return last[1]
+        for asked, vectors in self._last:
+            if asked is rows:
+                return vectors
         vectors = self._table.take(rows)
         vectors.flags.writeable = False
-        self._last = rows, vectors
+        self._last = ((rows, vectors), *self._last[: _CALLS - 1])
         return vectors
+
+
+_CALLS = 8
+"""At least as many as are computed together (`service.overload.cohorts.MOST`)."""

@@ -22,6 +22,14 @@ def test_the_same_rows_are_read_once_and_others_anew() -> None:
     assert gathered.take(rows).tolist() == first.tolist()
 
 
+def test_calls_that_take_turns_each_find_what_they_read() -> None:
+    gathered = Gathered(table())
+    calls = [np.array([first, 6], np.int32) for first in (0, 1, 2, 3, 4, 5, 0, 1)]
+    found = [gathered.take(rows) for rows in calls]
+    assert [vectors[0].tolist() for vectors in found[:2]] == [[0, 1], [2, 3]]
+    assert all(gathered.take(rows) is vectors for rows, vectors in zip(calls, found, strict=True))
+
+
 def test_nobody_writes_into_what_others_read() -> None:
     with pytest.raises(ValueError, match="read-only"):
         Gathered(table()).take(np.array([1]))[0, 0] = 5
