@@ -126,3 +126,26 @@ def measured(
     asked = np.concatenate(queries)
     found = recalls(index, vectors, asked, promise.k, threads=threads)
     return replace(promise, measured=round(float(found.mean(dtype=np.float64)), 6), queries=len(asked))
+
+
+def kept(
+    index: VectorIndex,
+    vectors: Floats,
+    queries: Sequence[Floats],
+    settings: IndexSettings,
+    promise: Recall,
+    *,
+    threads: int = 1,
+) -> tuple[IndexSettings, Recall]:
+    """What it takes to keep a promise, and what that reaches: `settings`, if need be with more probes.
+
+    They are doubled until the index finds what is stated, or no more than with half as many.
+    """
+    reached = measured(index.searching(settings), vectors, queries, promise, threads=threads)
+    while reached.measured is not None and reached.measured < promise.stated:
+        more = replace(settings, probes=2 * settings.probes)
+        found = measured(index.searching(more), vectors, queries, promise, threads=threads)
+        if found.measured is None or found.measured <= reached.measured:
+            break
+        settings, reached = more, found
+    return settings, reached

@@ -23,7 +23,7 @@ from models.training.networks import Networks
 from models.training.query_model import QueryModel
 from models.training.run import Trained
 from retrieval.index import IndexSettings
-from retrieval.index_card import IndexCard, Recall, measured
+from retrieval.index_card import IndexCard, Recall, kept
 from retrieval.index_queries import real_queries
 
 RUN = "run.json"
@@ -149,10 +149,12 @@ def _write_tables(folder: Path, trained: Trained) -> None:
 
 
 def _card(trained: Trained) -> IndexCard:
-    """What the index promises, and what it reaches for the users of the snapshot."""
+    """What the index promises, how thoroughly it is searched for that, and what it reaches for the users."""
     space, config = trained.encoders.space, trained.config.retrieval
     queries = real_queries(
         space.vectors, space.clusters.centroids, space.clusters.assignment, trained.snapshot, trained.plan
     )
-    recall = measured(space.index, space.vectors, queries, Recall(config.recall))
-    return IndexCard.of(space.index, IndexSettings(config.index), recall, trained.schema.hash)
+    settings, recall = kept(
+        space.index, space.vectors, queries, IndexSettings(config.index), Recall(config.recall)
+    )
+    return IndexCard.of(space.index, settings, recall, trained.schema.hash)

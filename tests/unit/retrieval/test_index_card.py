@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from models.artifacts import INDEX_CARD, BundleError
 from retrieval.index import IndexSettings, build_index
-from retrieval.index_card import IndexCard, MissedRecall, Recall, measured
+from retrieval.index_card import IndexCard, MissedRecall, Recall, kept, measured
 
 VECTORS = np.random.default_rng(0).normal(size=(300, 9)).astype(np.float32)
 
@@ -82,3 +83,30 @@ def test_recall_is_measured_over_the_queries_of_all_users() -> None:
     asked = [VECTORS[:3], VECTORS[3:5]]
     assert measured(index, VECTORS, asked, Recall(0.9, k=7)) == Recall(0.9, 1.0, 7, 5)
     assert measured(index, VECTORS, [], Recall(0.9, 0.5)) == Recall(0.9, None)
+
+
+def test_a_promise_is_kept_by_reading_twice_the_cells_as_often_as_needed() -> None:
+    thin = IndexSettings("ivf", lists=10, probes=1)
+    index = build_index(VECTORS, thin, 0)
+    asked = [VECTORS[:20], VECTORS[20:40]]
+    settings, reached = kept(index, VECTORS, asked, thin, Recall(0.9, k=5))
+    assert reached == measured(index.searching(settings), VECTORS, asked, Recall(0.9, k=5))
+    assert reached.measured is not None
+    assert reached.measured >= 0.9
+    half = measured(
+        index.searching(replace(settings, probes=settings.probes // 2)), VECTORS, asked, Recall(0.9, k=5)
+    )
+    assert half.measured is not None
+    assert half.measured < 0.9
+    assert (settings.kind, settings.lists) == ("ivf", 10)
+
+
+def test_a_promise_that_more_cells_do_not_keep_is_left_as_it_is() -> None:
+    coarse = IndexSettings("sq8", lists=3, probes=1)
+    settings, reached = kept(
+        build_index(VECTORS, coarse, 0), VECTORS, [VECTORS[:40]], coarse, Recall(1.0, k=10)
+    )
+    assert settings.probes <= 4
+    assert reached.measured is not None
+    assert 0.9 < reached.measured < 1.0
+    assert kept(build_index(VECTORS, coarse, 0), VECTORS, [], coarse, Recall(1.0)) == (coarse, Recall(1.0))
