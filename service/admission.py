@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http import HTTPStatus
+from typing import Self
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,23 +28,24 @@ class Admission:
         """A call was refused at the door."""
         self._metrics.shed.inc()
 
-    @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Hold a permit for the length of the block.
+    def permit(self) -> Self:
+        """For `with`: hold a permit for the length of the block.
 
         Raises:
             Shed: all are taken.
         """
+        return self
+
+    def __enter__(self) -> None:
         if self._taken >= self._permits:
             self.count_refusal()
             raise Shed(f"{self._permits} calls are in progress; try again in a moment")
         self._taken += 1
         self._metrics.in_progress.set(self._taken)
-        try:
-            yield
-        finally:
-            self._taken -= 1
-            self._metrics.in_progress.set(self._taken)
+
+    def __exit__(self, *_: object) -> None:
+        self._taken -= 1
+        self._metrics.in_progress.set(self._taken)
 
 
 class Door:

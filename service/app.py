@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from models.artifacts import BundleError
 from service.admission import Admission, Door
@@ -26,15 +27,16 @@ from service.api import (
     users,
 )
 from service.api.body_limit import BodyLimit
-from service.api.entrance import Entrance
+from service.api.entrance import Entrance, Register
 from service.api.errors import install_errors
-from service.api.keys import KeyGate
+from service.api.front import Front
+from service.api.keys import KeyGate, Keyring
 from service.api.schemas import ProblemOut, RecommendIn, SearchIn, SimilarIn
 from service.api.shortcut import Direct, Shortcut
 from service.bundles import Beginning
 from service.errors import OperatorError
 from service.metrics import Metrics
-from service.overload.doorkeeper import doorkeeper
+from service.overload.doorkeeper import ANNOUNCED, doorkeeper
 from service.overload.pressure import Pressure
 from service.parts import Parts
 from service.settings import Settings
@@ -54,6 +56,21 @@ OnFailure = Callable[[BaseException], None]
 OnReady = Callable[[], None]
 
 
+class App(FastAPI):
+    """The documented app behind its front."""
+
+    front: Front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call."""
+        if ANNOUNCED in scope:
+            left = await self.front(scope, receive, send)
+            if left is None:
+                return
+            receive = left
+        await super().__call__(scope, receive, send)
+
+
 def create_app(
     settings: Settings,
     on_failure: OnFailure | None = None,
@@ -67,7 +84,7 @@ def create_app(
     """
     metrics = Watch()
     pressure = Pressure(metrics, settings.latency_target_ms, settings.least_quality)
-    app = FastAPI(
+    app = App(
         title="cascada",
         summary="Which items now, for this user?",
         version=version("cascada"),
@@ -81,13 +98,20 @@ def create_app(
         app.include_router(resource.router)
     install_errors(app)
     app.state.doorkeeper = doorkeeper(pressure, metrics)
+    register, keys = (
+        Register(metrics, settings.access_log),
+        Keyring(settings.api_keys, settings.operator_token),
+    )
+    admission = Admission(settings.permits, metrics)
     # The last one added is the outermost.
     app.add_middleware(Shortcut, directs=DIRECTS)
     batches = dict.fromkeys(("/v1/events", "/v1/items"), settings.max_batch_body_bytes)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, paths=batches)
-    app.add_middleware(Door, admission=Admission(settings.permits, metrics), pressure=pressure)
-    app.add_middleware(KeyGate, keys=settings.api_keys, operator=settings.operator_token)
-    app.add_middleware(Entrance, metrics=metrics, access_log=settings.access_log)
+    app.add_middleware(Door, admission=admission, pressure=pressure)
+    app.add_middleware(KeyGate, keys=keys)
+    app.add_middleware(Entrance, register=register)
+    limit = settings.max_body_bytes
+    app.front = Front(DIRECTS, register, keys, admission, pressure, limit, lambda: app.state.parts)
     return app
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from service.metrics import Metrics
 
 KEY = "cascada.call"
 HEADER = "x-request-id"
+_HEADER = HEADER.encode()
 ARRIVED = "cascada.arrived"
 """In the scope of a call whose arrival is known better than by when its turn in the loop came."""
 LEFT = "cascada.left"
@@ -41,23 +42,55 @@ def call_of(connection: HTTPConnection) -> Call:
     return call
 
 
-class Entrance:
-    """The outermost middleware. A caller's `X-Request-Id` is kept if it is harmless, else one is made."""
+def new_id() -> str:
+    """The id of a call whose caller gave none: 32 random hexadecimal digits."""
+    return os.urandom(16).hex()
 
-    def __init__(
-        self, app: ASGIApp, metrics: Metrics, access_log: bool, new_id: Callable[[], str] | None = None
-    ) -> None:
-        self._app = app
+
+class Register:
+    """What is kept of every call: its id, its log line, its counts."""
+
+    def __init__(self, metrics: Metrics, access_log: bool, new_id: Callable[[], str] = new_id) -> None:
         self._metrics = metrics
         self._access_log = access_log
-        self._new_id = new_id or (lambda: uuid.uuid4().hex)
+        self._new_id = new_id
+
+    def call(self, scope: Scope) -> Call:
+        """The call that begins, noted in its `scope`. A caller's `X-Request-Id` is kept if it is harmless."""
+        call = scope[KEY] = Call(self._request_id(scope), scope.get(ARRIVED) or time.monotonic())
+        return call
+
+    def finish(self, scope: Scope, call: Call, status: int) -> None:
+        """The call has its answer."""
+        seconds = time.monotonic() - call.arrived
+        # The template and not the path: a path holds the ids of users.
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.requests.labels(route, status).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        if self._access_log:
+            fields = {"method": scope["method"], "route": route, "status": status}
+            _log.info("call", extra={**fields, "duration_ms": round(seconds * 1000, 2)})
+
+    def _request_id(self, scope: Scope) -> str:
+        for name, value in scope["headers"]:
+            if name == _HEADER and ACCEPTED.fullmatch(text := str(value, "latin-1")):
+                return text
+        return self._new_id()
+
+
+class Entrance:
+    """The outermost middleware."""
+
+    def __init__(self, app: ASGIApp, register: Register) -> None:
+        self._app = app
+        self._register = register
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call; a failure inside becomes a 500 with a problem body."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        call = scope[KEY] = Call(self._request_id(scope), scope.get(ARRIVED) or time.monotonic())
+        call = self._register.call(scope)
         token = CONTEXT.set({"request_id": call.request_id})
         status = 499
 
@@ -75,21 +108,5 @@ class Entrance:
                 raise
             await to_response(error)(scope, receive, answer)
         finally:
-            self._finish(scope, call, status)
+            self._register.finish(scope, call, status)
             CONTEXT.reset(token)
-
-    def _request_id(self, scope: Scope) -> str:
-        for name, value in scope["headers"]:
-            if name == HEADER.encode() and ACCEPTED.fullmatch(text := str(value, "latin-1")):
-                return text
-        return self._new_id()
-
-    def _finish(self, scope: Scope, call: Call, status: int) -> None:
-        seconds = time.monotonic() - call.arrived
-        # The template and not the path: a path holds the ids of users.
-        route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.requests.labels(route, status).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
-        if self._access_log:
-            fields = {"method": scope["method"], "route": route, "status": status}
-            _log.info("call", extra={**fields, "duration_ms": round(seconds * 1000, 2)})

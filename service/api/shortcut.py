@@ -3,13 +3,15 @@
 Routing, dependencies and the framework's own reading of a body cost more than a search of the index. A call
 that needs an explanation - another method or content type, a body that is no JSON or does not fit - goes on
 to its route, which is the same function with documentation and error messages around it.
+
+Calls that come whole are answered by the front (`service.api.front`) already; what comes here came in pieces,
+or from another server than ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -20,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.entrance import KEY
 from service.api.errors import http_problem, to_response
+from service.parts import Parts
 
 Endpoint = Callable[..., Awaitable[Response]]
 _JSON = (b"application/json", b"application/json; charset=utf-8")
@@ -33,6 +36,23 @@ class Direct:
     body: type[BaseModel]
     endpoint: Endpoint
 
+    def read(self, raw: bytes) -> BaseModel | None:
+        """The body of a call; None = it has to be told what is wrong with it."""
+        try:
+            return self.body.model_validate(orjson.loads(raw))
+        except (orjson.JSONDecodeError, ValidationError):
+            return None
+
+    async def answer(
+        self, body: BaseModel, scope: Scope, receive: Receive, parts: Callable[[], Parts]
+    ) -> Response:
+        """What the route would answer; never raises an error of the service."""
+        scope["route"] = self
+        try:
+            return await self.endpoint(body, Request(scope, receive), scope[KEY], parts())
+        except Exception as error:  # the table of errors decides, as it does on a route
+            return to_response(error)
+
 
 class Shortcut:
     """The innermost middleware: behind the door, the keys and the limit of a body."""
@@ -44,7 +64,7 @@ class Shortcut:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call, or pass it on as it came."""
         direct = self._directs.get(scope["path"]) if scope["type"] == "http" else None
-        if direct is None or scope["method"] != "POST" or not _is_json(scope):
+        if direct is None or scope["method"] != "POST" or not is_json(scope):
             await self._app(scope, receive, send)
             return
         try:
@@ -54,21 +74,16 @@ class Shortcut:
             return
         if raw is None:
             return
-        try:
-            body = direct.body.model_validate(orjson.loads(raw))
-        except (orjson.JSONDecodeError, ValidationError):
-            await self._app(scope, _again(raw, receive), send)
+        body = direct.read(raw)
+        if body is None:
+            await self._app(scope, first({"type": "http.request", "body": raw}, receive), send)
             return
-        scope["route"] = direct
-        request = Request(scope, receive)
-        try:
-            response = await direct.endpoint(body, request, scope[KEY], scope["app"].state.parts)
-        except Exception as error:  # the table of errors decides, as it does on a route
-            response = to_response(error)
+        response = await direct.answer(body, scope, receive, lambda: scope["app"].state.parts)
         await response(scope, receive, send)
 
 
-def _is_json(scope: Scope) -> bool:
+def is_json(scope: Scope) -> bool:
+    """Whether a call says that its body is JSON."""
     return any(name == b"content-type" and value.lower() in _JSON for name, value in scope["headers"])
 
 
@@ -84,9 +99,9 @@ async def _body(receive: Receive) -> bytes | None:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the whole body once more, then whatever comes."""
-    messages: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
+def first(message: Message, receive: Receive) -> Receive:
+    """A `receive` that gives a message that was received before, then whatever comes."""
+    messages = [message]
 
     async def replay() -> Message:
         return messages.pop() if messages else await receive()

@@ -126,6 +126,7 @@ class Channel:
         self._url = parse_url(url)
         self._timeout_s = timeout_s
         self._stuck_s = stuck_s
+        self._closed = False
         self._observe = observe
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[_Wire] | None = None
@@ -177,7 +178,8 @@ class Channel:
         return answer
 
     async def close(self) -> None:
-        """Drop the connection."""
+        """Drop the connection for good: calls in progress fail."""
+        self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
@@ -185,6 +187,8 @@ class Channel:
             await self._wire.end()
 
     async def _ask(self, payload: bytes, replies: int, limit_s: float) -> list[Any]:
+        if self._closed:
+            raise ConnectionError("closed here")
         wire = self._wire
         if wire is None or not wire.open:
             wire = await self._connected()

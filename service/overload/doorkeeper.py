@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-import uuid
 from typing import Any, ClassVar
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.api.entrance import ACCEPTED, ARRIVED, LEFT
+from service.api.entrance import ACCEPTED, ARRIVED, LEFT, new_id
 from service.metrics import Metrics
 from service.overload.pressure import LISTS, Pressure
 
@@ -107,7 +106,7 @@ class Doorkeeper(HttpToolsProtocol):
         lower = head.lower()
         request_id = _field(head, lower, b"\r\nx-request-id:").decode("latin-1")
         if not ACCEPTED.fullmatch(request_id):
-            request_id = uuid.uuid4().hex
+            request_id = new_id()
         body = orjson.dumps(
             {
                 "type": "about:blank",

@@ -7,13 +7,14 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.entrance import Entrance, call_of
+from service.api.entrance import Entrance, Register, call_of
 from service.logs import CONTEXT, add_context
 from service.metrics import Metrics
 
 
 async def get(app: ASGIApp, metrics: Metrics | None = None, **headers: str) -> httpx.Response:
-    entrance = Entrance(app, metrics or Metrics(), access_log=True, new_id=lambda: "new-id")
+    register = Register(metrics or Metrics(), access_log=True, new_id=lambda: "new-id")
+    entrance = Entrance(app, register)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(entrance), base_url="http://test") as client:
         return await client.get("/v1/users/secret", headers=headers)
 

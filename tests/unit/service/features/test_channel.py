@@ -100,3 +100,18 @@ def test_only_plain_urls_are_taken() -> None:
     assert Channel.knows("unix:///tmp/redis.sock")
     assert not Channel.knows("rediss://host")
     assert not Channel.knows("redis://host?socket_timeout=3")
+
+
+async def test_a_call_in_progress_at_the_end_opens_nothing_again(redis_url: str, client: Redis) -> None:  # noqa: F811
+    before = len(await client.client_list())
+    channel = Channel(redis_url, 5.0)
+    await channel.read([("PING",)])
+    asked = asyncio.create_task(channel.read([("BLPOP", "channel-nothing", 5)]))
+    await asyncio.sleep(0)
+    await channel.close()
+    with pytest.raises(StoreUnavailable, match="closed here"):
+        await asked
+    deadline = time.monotonic() + 5
+    while len(await client.client_list()) > before and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    assert len(await client.client_list()) == before
