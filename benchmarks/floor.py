@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.growth import asked_of
 from benchmarks.world import World, user_id
 from models.graph import Graph
+from ranking.preranker import PreRanker
 from service.bundle import Bundle
 from service.cascade.candidates import Candidates
 from service.cascade.observe import NullObserver
@@ -108,13 +109,13 @@ def lap(bundle: Bundle, requests: Sequence[Recorded], redis_port: int) -> NDArra
 
 
 def _calls(bundle: Bundle, each: Recorded, read: Callable[[int], None]) -> tuple[Callable[[], object], ...]:
-    table = bundle.prerank_vectors
+    product = PreRanker(bundle.preranker, bundle.prerank_vectors).score
     return (
         lambda: read(each.user),
         lambda: bundle.user_tower.run(**each.tower),
         lambda: [bundle.index.search(*asked) for asked in each.queries],
         lambda: bundle.preranker.run(**each.preranker),
-        lambda: (np.asarray(table[each.candidates], np.float32) @ each.interests.T).max(axis=1),
+        lambda: product(each.interests, each.candidates),
         lambda: bundle.ranker.run(**each.ranker),
     )
 
