@@ -22,17 +22,21 @@ SETS = "SETS"
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A block of the document: `cascada evaluate DATASET --study NAME ...`; `config` "" = the default."""
+    """A block of the document: `cascada evaluate DATASET --study NAME ...`; `config` "" = the default.
+
+    `variant` tells apart what one study says of one data set under several configurations.
+    """
 
     dataset: str
     name: str
     config: str
     options: tuple[str, ...]
+    variant: str = ""
 
     @property
     def block(self) -> str:
         """The name of the block."""
-        return f"{self.name}-{self.dataset}"
+        return "-".join(filter(None, (self.name, self.dataset, self.variant)))
 
     def arguments(self, sets: Path) -> tuple[str, ...]:
         """What follows `cascada`."""
@@ -76,6 +80,7 @@ STUDIES = (
     ),
     Study("ipinyou", "market-price", "ipinyou-market-price", THREE),
     Study("ml-latest-small", "search", "ml-latest-small-search", ()),
+    Study("ml-latest-small", "search", "ml-latest-small-search-by-time", (), "by-time"),
     Study("amazon-grocery", "relations", "amazon-grocery-relations", ("--fit", "final")),
 )
 
