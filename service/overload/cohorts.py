@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from service.cascade.steps import Steps
 
-MOST = 8
+MOST = 16
 """So many are computed together at most (our choice: more gain little and make all of them wait)."""
 SLICE_S = 0.003
 """So long the loop looks at no socket, and a stage longer."""
