@@ -57,9 +57,9 @@ class Gathered:
                 return vectors
         vectors = self._table.take(rows)
         vectors.flags.writeable = False
-        self._last = ((rows, vectors), *self._last[: _CALLS - 1])
+        self._last = ((rows, vectors), *self._last[: CALLS - 1])
         return vectors
 
 
-_CALLS = 8
+CALLS = 16
 """At least as many as are computed together (`service.overload.cohorts.MOST`)."""

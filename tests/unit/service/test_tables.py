@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.tables import Gathered, Table
+from service.overload import cohorts
+from service.tables import CALLS, Gathered, Table
 
 
 def table() -> Table:
@@ -24,9 +25,10 @@ def test_the_same_rows_are_read_once_and_others_anew() -> None:
 
 def test_calls_that_take_turns_each_find_what_they_read() -> None:
     gathered = Gathered(table())
-    calls = [np.array([first, 6], np.int32) for first in (0, 1, 2, 3, 4, 5, 0, 1)]
+    calls = [np.array([call % 6, 6], np.int32) for call in range(cohorts.MOST)]
     found = [gathered.take(rows) for rows in calls]
     assert [vectors[0].tolist() for vectors in found[:2]] == [[0, 1], [2, 3]]
+    assert CALLS >= cohorts.MOST
     assert all(gathered.take(rows) is vectors for rows, vectors in zip(calls, found, strict=True))
 
 
