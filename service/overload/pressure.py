@@ -34,6 +34,9 @@ _TURNS = 6.0
 a queue with one server and equal turns is at 5.5 (M/D/1)."""
 _LEAST_S = 0.010
 _BURST_S = 0.1
+_REFILL = 3.0
+"""The allowance for a burst comes back so many times as fast as a line uses it up: a worker that is idle for
+a quarter of the time always has it, one that has too much to do hardly ever (our choice)."""
 _LEAST_INSIDE = 2
 """So many are let in, however slow they are: one computes while the next is read."""
 _SETTLING = 0.05
@@ -54,7 +57,9 @@ class Pressure:
         self._clock = clock
         self._least_quality = least_quality
         self._full_s = 0.0
-        self._short_at = clock()
+        self._allowance_s = _BURST_S
+        self._since = clock()
+        self._short = True
         self._coming = 0
         self._inside = 0
         self.costs = Costs()
@@ -76,22 +81,33 @@ class Pressure:
     @property
     def full(self) -> bool:
         """Whether a newcomer is refused."""
-        if self._inside + self._coming < _LEAST_INSIDE:
-            self._short_at = self._clock()
-            return False
-        expected, target = self.expected_s, self.target_s
-        # The allowance comes back when the line has been gone, not when it is just short enough: else it
-        # would always be as long as a burst may make it.
-        return expected > target + max(0.0, _BURST_S - (self._clock() - self._short_at))
+        self._count()
+        return not self._short and self.expected_s > self.target_s + self._allowance_s
 
     @property
     def retry_after_s(self) -> float:
         """When it is worth asking again."""
         return max(1.0, self.expected_s)
 
+    def _count(self, inside: int = 0, coming: int = 0) -> None:
+        """So many more are inside or on their way in; what is left of the allowance for a burst.
+
+        It comes back while the line is gone, not while it is just short enough: else the line would always be
+        as long as a burst may make it. It does not come back at once, for a cohort leaves no line behind.
+        """
+        now = self._clock()
+        passed, self._since = now - self._since, now
+        if self._short:
+            self._allowance_s = min(_BURST_S, self._allowance_s + _REFILL * passed)
+        else:
+            self._allowance_s = max(0.0, self._allowance_s - passed)
+        self._inside += inside
+        self._coming += coming
+        self._short = self._inside + self._coming < _LEAST_INSIDE
+
     def announce(self) -> None:
         """A call was let in whose way through the framework has only begun."""
-        self._coming += 1
+        self._count(coming=1)
 
     def enter(self, announced: bool) -> None:
         """A call for a list is at the door.
@@ -99,11 +115,9 @@ class Pressure:
         Raises:
             Shed: it would wait for too long; never if it was announced.
         """
-        if announced:
-            self._coming -= 1
-        elif self.full:
+        if not announced and self.full:
             raise Shed(self.reason, self.retry_after_s)
-        self._inside += 1
+        self._count(inside=1, coming=-1 if announced else 0)
 
     @property
     def reason(self) -> str:
@@ -112,7 +126,7 @@ class Pressure:
 
     def leave(self, seconds: float, answered: bool) -> None:
         """A call that entered has its answer; `seconds` count from its arrival."""
-        self._inside -= 1
+        self._count(inside=-1)
         if answered:
             self.quality.observe(seconds <= self.target_s)
             self._metrics.quality.set(self.quality.factor)

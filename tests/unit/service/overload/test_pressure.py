@@ -123,3 +123,20 @@ def test_calls_that_share_a_turn_share_what_time_is_left() -> None:
     )
     assert one.fitted(query, rounds, 1) == 1.0
     assert one.fitted(query, rounds, 2) == pytest.approx((0.0033 - 0.001) / 0.004, rel=0.05)
+
+
+def test_a_line_that_is_gone_for_moments_only_gets_no_burst_again() -> None:
+    clock = Clock()
+    one = pressure(clock)
+    inside = fill(one)
+    for _ in range(20):
+        clock.now += 0.02  # a cohort is computed while others are refused
+        for _call in range(inside):
+            one.leave(0.01, True)
+        clock.now += 0.001  # until the next callers knock
+        inside = fill(one)
+    assert inside == 5  # the goal of 50 ms, at 10 ms each
+    for _ in range(inside):
+        one.leave(0.01, True)
+    clock.now += 0.1
+    assert fill(one) == 15
