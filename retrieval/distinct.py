@@ -20,8 +20,8 @@ def representatives(rows: Rows, item_count: int) -> Positions:
     `item_count` int32 it fills. The scratch needs no clearing, because only cells just written are read.
     """
     owner = _owner(item_count)
-    # Backwards, so that the first of equal rows is written last.
-    owner[rows[::-1].astype(np.intp)] = np.arange(len(rows) - 1, -1, -1, dtype=np.int32)
+    positions = np.arange(len(rows), dtype=np.int32)
+    owner[rows[::-1]] = positions[::-1]
     return owner[rows]
 
 

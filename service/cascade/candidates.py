@@ -53,8 +53,6 @@ class Candidates:
 
     def take(self, index: NDArray[Any]) -> Candidates:
         """The only way to drop or reorder: the candidates at positions `index` (or under a boolean mask)."""
-        if index.dtype == bool:
-            index = np.flatnonzero(index)
         taken = {name: _sealed(column[index]) for name, column in self.columns.items()}
         return Candidates(_sealed(self.rows[index]), MappingProxyType(taken))
 

@@ -63,7 +63,7 @@ class InterestSearch:
         else:
             found = self._under(query.rule & self.catalogue.available, interests, wanted)
         rows, scores, interest = _joined(found)
-        able = np.flatnonzero(eligible(query, self.catalogue, rows))
+        able = eligible(query, self.catalogue, rows)
         return Candidates.of(rows[able], score=scores[able], interest_index=interest[able])
 
     def _under(self, allowed: NDArray[np.bool_], interests: Interests, wanted: int) -> list[Retrieved]:
