@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.errors import to_response
 from service.logs import CONTEXT
 from service.metrics import Metrics
+from service.overload.pressure import LISTS
 
 KEY = "cascada.call"
 HEADER = "x-request-id"
@@ -63,8 +64,9 @@ class Register:
     def finish(self, scope: Scope, call: Call, status: int) -> None:
         """The call has its answer."""
         seconds = time.monotonic() - call.arrived
-        # The template and not the path: a path holds the ids of users.
-        route = getattr(scope.get("route"), "path", "unmatched")
+        # The template and not the path, which may hold the id of a user. A list may be refused before routing.
+        unrouted = scope["path"] if scope["path"] in LISTS else "unmatched"
+        route = getattr(scope.get("route"), "path", unrouted)
         self._metrics.requests.labels(route, status).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         if self._access_log:

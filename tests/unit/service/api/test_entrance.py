@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.entrance import Entrance, Register, call_of
+from service.errors import Shed
 from service.logs import CONTEXT, add_context
 from service.metrics import Metrics
 
@@ -70,3 +71,15 @@ async def test_the_access_line_names_the_route_and_not_the_user(caplog: pytest.L
     (line,) = [record for record in caplog.records if record.name == "cascada.access"]
     assert (line.status, line.method, line.route) == (200, "GET", "unmatched")
     assert "secret" not in str(vars(line))
+
+
+async def test_a_list_that_is_refused_before_it_has_a_route_counts_as_that_list() -> None:
+    metrics = Metrics()
+
+    async def full(scope: Scope, receive: Receive, send: Send) -> None:
+        raise Shed("2 calls are before this one", 1.0)
+
+    entrance = Entrance(full, Register(metrics, access_log=False))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(entrance), base_url="http://test") as client:
+        assert (await client.post("/v1/recommend", json={})).status_code == 503
+    assert 'cascada_requests_total{route="/v1/recommend",status="503"} 1.0' in metrics.render().decode()
