@@ -64,7 +64,7 @@ class Register:
     def finish(self, scope: Scope, call: Call, status: int) -> None:
         """The call has its answer."""
         seconds = time.monotonic() - call.arrived
-        # The template and not the path, which may hold the id of a user. A list may be refused before routing.
+        # The template and not the path, which may hold a user's id. A list may be refused before routing.
         unrouted = scope["path"] if scope["path"] in LISTS else "unmatched"
         route = getattr(scope.get("route"), "path", unrouted)
         self._metrics.requests.labels(route, status).inc()
