@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
+
+_AGAIN_S = 0.5
+"""A task that goes on for so long after it was cancelled is cancelled once more."""
 
 
 class Background:
@@ -26,7 +28,11 @@ class Background:
     async def stop(self) -> None:
         """Cancel it and wait for its end; nothing happens if it was never started."""
         task, self._task = self._task, None
-        if task is not None:
+        if task is None:
+            return
+        while not task.done():
+            # Once may not be enough: what is caught together with an answer or a time limit is forgotten.
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task}, timeout=_AGAIN_S)
+        if not task.cancelled():
+            task.result()

@@ -182,7 +182,7 @@ class Channel:
         self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
-            await asyncio.wait({self._connecting})
+            await asyncio.wait({self._connecting}, timeout=_STUCK_S)
         if self._wire is not None:
             await self._wire.end()
 
