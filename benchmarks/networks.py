@@ -27,6 +27,7 @@ from models.artifacts import (
 from models.encode import encode_records
 from models.export.bundle import ports, recorded
 from models.export.graphs import export_graphs
+from models.export.ranker_graphs import sampled_ranges
 from models.export.translate import Exported
 from models.training.config import TrainConfig
 from models.training.networks import Networks
@@ -40,6 +41,9 @@ CONFIG = TrainConfig.model_validate(
 )
 INDEX = "pq4"
 """The kind of index: the quickest at 10^6 items, and the one that keeps least of it in memory."""
+EXPORTED = 3
+"""How graphs are exported; another number makes bundles anew. 2: the ranker's experts in 8 bits; 3: of the
+tower's last block the newest place alone."""
 _OF_INDEX = (artifacts.INDEX, artifacts.INDEX_CARD)
 _BLOCK = 1 << 17
 
@@ -47,7 +51,7 @@ _BLOCK = 1 << 17
 def networked(scale: Scale) -> Path:
     """The bundle, made if it is not there; everything but graphs and their tables is linked, not copied."""
     plain = scale.bundle
-    target = scale.folder / f"networked-{WRITTEN}-{scale.at(INDEX).name}" / plain.name
+    target = scale.folder / f"networked-{WRITTEN}-{EXPORTED}-{scale.at(INDEX).name}" / plain.name
     if not target.is_dir():
         print(f"making the bundle of {scale.items:,} items with real networks", file=sys.stderr, flush=True)
         scale.index(INDEX)
@@ -57,7 +61,8 @@ def networked(scale: Scale) -> Path:
 
 def _write(plain: Path, index: Path, target: Path) -> None:
     tokens = encode_records(SCHEMA.item_fields, [{}, {}])
-    graphs = export_graphs(Networks.build(CONFIG, SCHEMA, tokens), SCHEMA, seed=1)
+    networks = Networks.build(CONFIG, SCHEMA, tokens)
+    graphs = export_graphs(networks, SCHEMA, 1, sampled_ranges(networks.ranker, SCHEMA))
     own = {f"{graph.name}.onnx" for graph in graphs} | {
         artifacts.PARITY,
         artifacts.MANIFEST,

@@ -229,11 +229,18 @@ def half(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
     """
     with np.errstate(over="ignore"):
         halves = vectors.astype(np.float16)
-    if not np.isfinite(halves).all():
+    if not is_finite(halves):
         raise ValueError(
             "a component of a vector table is not finite or beyond 65,504, the most that it can hold"
         )
     return halves
+
+
+def is_finite(halves: NDArray[np.floating[Any]]) -> bool:
+    """Whether a table of half precision is all numbers; nothing is copied."""
+    # Of what is not finite all exponent bits are set, which makes it the largest of its sign.
+    positive, negative = halves.view(np.int16).max(initial=0), halves.view(np.uint16).max(initial=0)
+    return bool(positive < _INFINITE and negative < _INFINITE | 0x8000)
 
 
 def rounded(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -254,15 +261,11 @@ def single(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Halves as float32, bit for bit what a cast gives, in a fraction of the time; other kinds are cast.
 
     Sign, exponent and mantissa are moved to where float32 has them; 2^112 makes up for the other bias. That
-    makes large numbers of what is not finite, so where there is any, all are cast.
+    makes large numbers of what is not finite: who writes or opens a table makes sure that nothing is.
     """
     if vectors.dtype != np.float16:
         return vectors.astype(np.float32, copy=False)
-    halves = vectors.view(np.int16)
-    # Of what is not finite all exponent bits are set, which makes it the largest of its sign.
-    if halves.size and (halves.max() >= _INFINITE or halves.view(np.uint16).max() >= _INFINITE | 0x8000):
-        return vectors.astype(np.float32)
-    bits = halves.astype(np.int32)
+    bits = vectors.view(np.int16).astype(np.int32)
     bits <<= 13
     bits &= _SINGLE_BITS
     singles = bits.view(np.float32)
@@ -312,7 +315,7 @@ class StringColumn:
         """The strings of `rows` [n]."""
         blob = self._blob
         ends = zip(self._offsets[rows].tolist(), self._offsets[rows + 1].tolist(), strict=True)
-        return [str(blob[start:end], "utf-8") for start, end in ends]
+        return [blob[start:end].tobytes().decode() for start, end in ends]
 
     def equal(self, rows: NDArray[np.integer], encoded: Sequence[bytes]) -> NDArray[np.bool_]:
         """Whether the string of each of `rows` [n] has these UTF-8 bytes; all are compared at once."""

@@ -175,4 +175,4 @@ New ones come last: a graph of an older bundle reads the first columns only.
 
 def cross_features(columns: Mapping[str, Floats]) -> Floats:
     """Stack the `CROSS` columns, each [N], to [N, X] float32."""
-    return np.stack([columns[name] for name in CROSS], axis=1).astype(np.float32, copy=False)
+    return np.array([columns[name] for name in CROSS], np.float32).T.copy()

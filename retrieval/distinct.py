@@ -20,9 +20,9 @@ def representatives(rows: Rows, item_count: int) -> Positions:
     `item_count` int32 it fills. The scratch needs no clearing, because only cells just written are read.
     """
     owner = _owner(item_count)
-    positions = np.arange(len(rows), dtype=np.int32)
-    owner[rows[::-1]] = positions[::-1]
-    return owner[rows]
+    cells = rows.astype(np.intp)  # once: numpy indexes by no other
+    owner[cells[::-1]] = np.arange(len(rows) - 1, -1, -1, dtype=np.int32)
+    return owner[cells]
 
 
 def first_occurrences(rows: Rows, item_count: int) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifacts import BundleError
+from models.masks import every, some
 from retrieval.index_settings import METRIC, RECALL_AT, IndexSettings
 from retrieval.threads import bound_threads
 
@@ -90,7 +91,7 @@ class FaissIndex:
         """See `retrieval.index.VectorIndex`."""
         if queries.shape[1] != self.dim:
             raise ValueError(f"queries have {queries.shape[1]} components, the index has {self.dim}")
-        if not np.isfinite(queries).all():
+        if not every(np.isfinite(queries)):
             raise ValueError("a query has a component that is not finite")
         if k < 1 or len(queries) == 0:
             return np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int32)
@@ -101,13 +102,14 @@ class FaissIndex:
         else:
             scores, rows = self._index.search(queries, k, params=self._parameters)
         self._complete(queries, scores, rows)
-        scores[rows < 0] = -np.inf
+        if some(rows[:, -1] < 0):  # what was not found comes last
+            scores[rows < 0] = -np.inf
         return scores, rows.astype(np.int32)
 
     def _complete(self, queries: Floats, scores: Floats, rows: NDArray[np.int64]) -> None:
         """Ask again where fewer were found than exist: cells may be small, and a graph may have islands."""
         wanted = min(rows.shape[1], self.size)
-        if (rows[:, :wanted] >= 0).all():
+        if wanted == 0 or every(rows[:, wanted - 1] >= 0):
             return
         for index, parameters in self._deeper():
             short = np.flatnonzero((rows >= 0).sum(axis=1) < wanted)

@@ -30,10 +30,8 @@ def real_queries(
     model = InterestModel(vectors, centroids, assignment, snapshot, plan)
     some = np.linspace(0, len(snapshot) - 1, min(users, len(snapshot))).astype(np.int64)
     no_rows, nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
-    slots = round(plan.candidates * plan.quotas.get("interests", 1.0))
     return [
-        model.interests(np.asarray(snapshot.vectors[one]), no_rows, nothing, nothing, slots).queries
-        for one in some
+        model.interests(np.asarray(snapshot.vectors[one]), no_rows, nothing, nothing).queries for one in some
     ]
 
 

@@ -32,18 +32,21 @@ class Interests:
     """M interests, the user's own vector first.
 
     `clusters` [M] int32 (`OWN` for the own vector), `weights` [M] that sum to 1, `queries` [M, d + 1] for the
-    item index, `slots` [M] candidates that each may propose. `own_parts` [M] in 0..1 say how much of each
-    interest comes from the user's own events, the rest from similar users; the first is lam.
+    item index. `own_parts` [M] in 0..1 say how much of each interest comes from the user's own events, the
+    rest from similar users; the first is lam.
     """
 
     clusters: Rows
     weights: Floats
     queries: Floats
-    slots: Rows
     own_parts: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __len__(self) -> int:
         return len(self.clusters)
+
+    def slots(self, candidates: int) -> Rows:
+        """How many of so many candidates each may propose [M], in proportion to its weight."""
+        return largest_remainder(self.weights, candidates)
 
     def score(self, item_vectors: Floats) -> Floats:
         """Best interest query . item vector [N] over items [N, d + 1].
@@ -82,10 +85,9 @@ class InterestModel:
         rows: Rows,
         event_weights: Floats,
         ages_days: Floats,
-        slots: int,
         preferences: Preferences = NO_PREFERENCES,
     ) -> Interests:
-        """The interests of a user with vector [d + 1] and H events; `slots` candidates are shared out.
+        """The interests of a user with vector [d + 1] and H events.
 
         P(c|u) is the decayed weight of the user's events by cluster, Pbar the mean of the nearest snapshot
         users; Ps = lam P + (1 - lam) Pbar with lam = n / (n + kappa), n the number of events, or fixed. A
@@ -100,7 +102,7 @@ class InterestModel:
         """
         known = (rows >= 0) & (rows < len(self._assignment)) & (event_weights > 0)
         if self._plan.interests == 0 and user_vector is not None:
-            return self._alone(user_vector, int(np.count_nonzero(known)), slots)
+            return self._alone(user_vector, int(np.count_nonzero(known)))
         if not every(known):
             rows, event_weights, ages_days = rows[known], event_weights[known], ages_days[known]
         decayed = event_weights * np.exp(-np.maximum(ages_days, 0.0) / self._plan.tau_days)
@@ -129,9 +131,9 @@ class InterestModel:
         parts = np.empty(1 + len(chosen), np.float32)
         parts[0] = of_weights
         parts[1:] = events[chosen] / np.maximum(mixture[chosen], 1e-12)
-        return self._assemble(own, chosen, shares, directions, slots, parts)
+        return self._assemble(own, chosen, shares, directions, parts)
 
-    def _alone(self, own: Floats, events: int, slots: int) -> Interests:
+    def _alone(self, own: Floats, events: int) -> Interests:
         """The own vector as the only interest: without clusters to choose there is nothing to mix."""
         smoothed = self._plan.smoothing in ("both", "weights")
         lam = self._own_weight(events) if smoothed else float(events > 0)
@@ -139,7 +141,6 @@ class InterestModel:
             clusters=_ONLY_OWN,
             weights=_ALL,
             queries=own[None],
-            slots=np.array([max(slots, 0)], np.int32),
             own_parts=np.array([lam], np.float32),
         )
 
@@ -199,6 +200,11 @@ class InterestModel:
         inside = place >= 0
         mine = taken(self._items, rows[inside])[:, :-1]
         own = _group_means(place[inside], weights[inside], mine, len(chosen))
+        blend = own if near is None and lam == 1.0 else self._blended(own, chosen, position, near, lam)
+        return unit(np.where(blend.any(axis=1, keepdims=True), blend, self._centroids[chosen]))
+
+    def _blended(self, own: Floats, chosen: Rows, position: Rows, near: Rows | None, lam: float) -> Floats:
+        """Own directions [M, d] with those of the neighbours, or the centroids where nobody is near."""
         if near is None:
             others = self._centroids[chosen]
         else:
@@ -211,9 +217,7 @@ class InterestModel:
                 len(chosen),
             )
         has_own, has_others = own.any(axis=1, keepdims=True), others.any(axis=1, keepdims=True)
-        blend = np.where(has_own & has_others, lam * own + (1.0 - lam) * others, own + others)
-        blend = np.where(blend.any(axis=1, keepdims=True), blend, self._centroids[chosen])
-        return unit(blend)
+        return np.where(has_own & has_others, lam * own + (1.0 - lam) * others, own + others)
 
     def _assemble(
         self,
@@ -221,7 +225,6 @@ class InterestModel:
         chosen: Rows,
         mixture: NDArray[np.float64],
         directions: Floats,
-        slots: int,
         parts: Floats,
     ) -> Interests:
         """Queries as long as the own vector and with its bias weight, so that their scores compare."""
@@ -237,7 +240,7 @@ class InterestModel:
         weights[0] = share
         weights[1:] = (1.0 - share) * mixture / max(mixture.sum(), 1e-12)
         clusters = np.concatenate([_ONLY_OWN, chosen])
-        return Interests(clusters, weights, queries, largest_remainder(weights, slots), parts)
+        return Interests(clusters, weights, queries, parts)
 
 
 def _group_means(group: Rows, weights: Floats, vectors: Floats, groups: int) -> Floats:

@@ -47,7 +47,7 @@ def by_keys(first: NDArray[Any], *then: NDArray[Any]) -> NDArray[np.intp]:
 
     Where `first` has no ties, which is the rule with scores, the others are not looked at.
     """
-    order = np.argsort(first)
+    order = first.argsort()
     ranked = first[order]
     if some(ranked[1:] == ranked[:-1]):
         return np.lexsort((*reversed(then), first))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.masks import some
 from retrieval.distinct import representatives
 from retrieval.index import VectorIndex
 from retrieval.interests import OWN, Interests
@@ -29,21 +30,21 @@ class Retrieved:
     interest: Rows
 
 
-def retrieve(index: VectorIndex, interests: Interests) -> Retrieved:
-    """As many distinct items as `interests` has slots, if the index can supply them.
+def retrieve(index: VectorIndex, interests: Interests, wanted: int) -> Retrieved:
+    """So many distinct items as are `wanted`, if the index can supply them.
 
     Items enter in the order of rank / slots of the list that they are in, so every interest fills its own
     slots first and overlaps are made up by all in proportion. An item's score is the best of the lists that
     have it. Its interest is the cluster that has it highest within its own slots, for that says most; without
     any, the one that brought it in (our choice).
     """
-    if len(interests.slots) == 1:
-        return _single(index, interests.queries, int(interests.slots[0]))
-    wanted = int(interests.slots.sum())
-    active = np.flatnonzero(interests.slots > 0).astype(np.int32)
-    if wanted == 0 or index.size == 0:
+    if len(interests) == 1:
+        return _single(index, interests.queries, wanted)
+    if wanted <= 0 or index.size == 0:
         return Retrieved(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int32))
-    queries, slots = interests.queries[active], interests.slots[active]
+    slots = interests.slots(wanted)
+    active = np.flatnonzero(slots > 0).astype(np.int32)
+    queries, slots = interests.queries[active], slots[active]
     telling = interests.clusters[active] != OWN
     limit = min(wanted, index.size)
     depth = min(int(slots.max() * _HEADROOM) + 1, limit)
@@ -79,16 +80,22 @@ def _union(
     """
     depth = rows.shape[1]
     turn = np.arange(1, depth + 1, dtype=np.float32) / slots[:, None].astype(np.float32)
-    order = np.argsort(turn, axis=None, kind="stable")
-    order = order[rows.ravel()[order] >= 0]
-    flat_rows, flat_scores = rows.ravel()[order], scores.ravel()[order]
+    order = turn.ravel().argsort(kind="stable")
+    within = np.count_nonzero(turn <= 1.0)
+    flat_rows = rows.ravel()[order]
+    if some(rows[:, -1] < 0):
+        there = flat_rows >= 0
+        order, flat_rows, within = order[there], flat_rows[there], np.count_nonzero(there[:within])
+    flat_scores = scores.ravel()[order]
     leader = representatives(flat_rows, items)
     leads = leader == np.arange(len(leader), dtype=np.int32)
-    best, again = flat_scores.copy(), np.flatnonzero(~leads)
+    best, again = flat_scores.copy(), (~leads).nonzero()[0]
     np.maximum.at(best, leader[again], flat_scores[again])
-    first = np.flatnonzero(leads)[:wanted]
-    named = (order // depth).astype(np.int32)
+    first = leads.nonzero()[0][:wanted]
+    named = np.empty(len(order), np.int32)
+    named[first] = order[first] // depth
     # Backwards, so that of several lists the one with the earliest turn is written last.
-    sure = np.flatnonzero(telling[named] & (turn.ravel()[order] <= 1.0))[::-1]
-    named[leader[sure]] = named[sure]
+    lists = order[:within][::-1] // depth
+    sure = telling[lists]
+    named[leader[:within][::-1][sure]] = lists[sure]
     return Retrieved(flat_rows[first], best[first], named[first])

@@ -23,6 +23,7 @@ class Admission:
         self._permits = permits
         self._metrics = metrics
         self._taken = 0
+        metrics.in_progress.set_function(lambda: self._taken)
 
     def count_refusal(self) -> None:
         """A call was refused at the door."""
@@ -41,11 +42,9 @@ class Admission:
             self.count_refusal()
             raise Shed(f"{self._permits} calls are in progress; try again in a moment")
         self._taken += 1
-        self._metrics.in_progress.set(self._taken)
 
     def __exit__(self, *_: object) -> None:
         self._taken -= 1
-        self._metrics.in_progress.set(self._taken)
 
 
 class Door:

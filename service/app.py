@@ -64,7 +64,7 @@ class App(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
         if ANNOUNCED in scope:
-            left = await self.front(scope, receive, send)
+            left = await self.front(scope, receive)
             if left is None:
                 return
             receive = left

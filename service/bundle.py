@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +29,11 @@ from retrieval.neighbours import Neighbours
 from retrieval.pairs import PairScorer
 from retrieval.query_tower import QueryTower
 from retrieval.snapshot import Snapshot
+from service import bundle_files as files
 from service.interest_labels import InterestLabels
 from service.overlay import NewVectors
 from service.parity import check_parity, check_texts
+from service.residency import release
 from service.tokens import encode_leniently
 
 Floats = NDArray[np.float32]
@@ -92,37 +93,39 @@ class Bundle:
 
         Raises:
             BundleError: a file is missing, differs from its hash, cannot be read or does not fit the
-            others, or a
-                graph does not repeat its recorded answers; the message names the file or the tensor.
+            others, or a graph does not repeat its recorded answers; the message names the file or the tensor.
         """
-        manifest = _verified(folder) if verify else read_manifest(folder)
+        manifest = files.verified_manifest(folder) if verify else read_manifest(folder)
         bundle = cls(
             folder=folder,
             manifest=manifest,
-            schema=_schema(folder, manifest),
-            plan=_plan(folder),
-            item_ids=(item_ids := _strings(folder, artifacts.ITEM_IDS)),
-            item_records=_strings(folder, artifacts.ITEM_RECORDS),
-            created=_array(folder, artifacts.ITEM_CREATED),
-            available=_array(folder, artifacts.ITEM_AVAILABLE),
-            item_vectors=_array(folder, artifacts.ITEM_VECTORS),
-            prerank_vectors=_array(folder, artifacts.PRERANK_VECTORS),
-            rank_vectors=_array(folder, artifacts.RANK_VECTORS),
-            popularity=_array(folder, artifacts.POPULARITY),
-            centroids=_array(folder, artifacts.CENTROIDS),
-            assignment=_array(folder, artifacts.ASSIGNMENT),
-            interest_labels=InterestLabels.open(folder, _array(folder, artifacts.CENTROIDS), len(item_ids)),
-            neighbours=Neighbours(
-                _array(folder, artifacts.NEIGHBOUR_ROWS), _array(folder, artifacts.NEIGHBOUR_SCORES)
+            schema=files.schema(folder, manifest),
+            plan=files.plan(folder),
+            item_ids=(item_ids := files.strings(folder, artifacts.ITEM_IDS)),
+            item_records=files.strings(folder, artifacts.ITEM_RECORDS),
+            created=files.mapped(folder, artifacts.ITEM_CREATED),
+            available=files.mapped(folder, artifacts.ITEM_AVAILABLE),
+            item_vectors=files.mapped(folder, artifacts.ITEM_VECTORS),
+            prerank_vectors=files.mapped(folder, artifacts.PRERANK_VECTORS),
+            rank_vectors=files.mapped(folder, artifacts.RANK_VECTORS),
+            popularity=files.mapped(folder, artifacts.POPULARITY),
+            centroids=files.mapped(folder, artifacts.CENTROIDS),
+            assignment=files.mapped(folder, artifacts.ASSIGNMENT),
+            interest_labels=InterestLabels.open(
+                folder, files.mapped(folder, artifacts.CENTROIDS), len(item_ids)
             ),
-            pairs=_pairs(folder),
-            factors=_factors(folder, threads),
-            complements=_complements(folder, threads),
+            neighbours=Neighbours(
+                files.mapped(folder, artifacts.NEIGHBOUR_ROWS),
+                files.mapped(folder, artifacts.NEIGHBOUR_SCORES),
+            ),
+            pairs=files.pairs(folder),
+            factors=files.factors(folder, threads),
+            complements=files.complements(folder, threads),
             snapshot=Snapshot(
-                _array(folder, artifacts.SNAPSHOT_VECTORS),
-                _array(folder, artifacts.SNAPSHOT_CLUSTERS),
-                _array(folder, artifacts.SNAPSHOT_WEIGHTS),
-                _array(folder, artifacts.SNAPSHOT_CENTROIDS),
+                files.mapped(folder, artifacts.SNAPSHOT_VECTORS),
+                files.mapped(folder, artifacts.SNAPSHOT_CLUSTERS),
+                files.mapped(folder, artifacts.SNAPSHOT_WEIGHTS),
+                files.mapped(folder, artifacts.SNAPSHOT_CENTROIDS),
             ),
             index_card=(card := IndexCard.read(folder)),
             index=open_index(folder / artifacts.INDEX, card.settings, threads=threads),
@@ -130,13 +133,14 @@ class Bundle:
             user_tower=Graph.open(folder / artifacts.USER_TOWER, threads=threads),
             preranker=Graph.open(folder / artifacts.PRERANKER, threads=threads),
             ranker=Graph.open(folder / artifacts.RANKER, threads=threads),
-            ranker_explain=_optional_graph(folder / artifacts.RANKER_EXPLAIN, threads),
+            ranker_explain=files.optional_graph(folder / artifacts.RANKER_EXPLAIN, threads),
             item_towers=Graph.open(folder / artifacts.ITEM_TOWERS, threads=threads),
             query_tower=QueryTower.open(folder, threads=threads),
-            calibrator=_calibrator(folder),
-            posterior=_posterior(folder),
+            calibrator=files.calibrator(folder),
+            posterior=files.posterior(folder),
         )
         bundle._check_sizes()
+        bundle._check_numbers()
         bundle._check_graphs()
         bundle._check_index()
         check_parity(folder / artifacts.PARITY, bundle.graphs)
@@ -225,6 +229,19 @@ class Bundle:
                 f"{artifacts.SCHEMA} has {placements}"
             )
 
+    def _check_numbers(self) -> None:
+        """Refuse a vector table of half precision with anything that is no number: requests do not look."""
+        for name, table in (
+            (artifacts.ITEM_VECTORS, self.item_vectors),
+            (artifacts.PRERANK_VECTORS, self.prerank_vectors),
+            (artifacts.RANK_VECTORS, self.rank_vectors),
+        ):
+            if table.dtype != np.float16:
+                continue
+            if not artifacts.is_finite(table):
+                raise BundleError(f"{self.folder / name}: a component is not finite; export the bundle again")
+            release(table)
+
     def _check_graphs(self) -> None:
         """Refuse a graph that does not have the inputs and outputs that the manifest says (older ones do
         not)."""
@@ -249,118 +266,3 @@ class Bundle:
         vectors = self.folder / artifacts.ITEM_VECTORS
         card.check(vectors, dim=self.item_vectors.shape[1], items=len(self.item_vectors))
         card.check(self.folder / artifacts.MANIFEST, schema_hash=self.manifest.schema_hash)
-
-
-def _verified(folder: Path) -> Manifest:
-    """Compare all files with their hashes, and refuse one that no hash vouches for."""
-    manifest = artifacts.verify(folder)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if name != artifacts.MANIFEST and name not in manifest.files:
-            raise BundleError(f"{path}: not listed in {artifacts.MANIFEST}, so nothing vouches for it")
-    return manifest
-
-
-def _schema(folder: Path, manifest: Manifest) -> Schema:
-    path = folder / artifacts.SCHEMA
-    try:
-        schema = Schema.from_json(_json(path))
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path}: not a schema that this version reads: {error!r}") from error
-    if schema.hash != manifest.schema_hash:
-        raise BundleError(f"{path}: schema hash is {schema.hash}, the manifest says {manifest.schema_hash}")
-    return schema
-
-
-def _plan(folder: Path) -> Plan:
-    path = folder / artifacts.SERVING
-    try:
-        return Plan.from_json(_json(path)["plan"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path}: not a plan that this version reads: {error!r}") from error
-
-
-def _calibrator(folder: Path) -> Calibration:
-    path = folder / artifacts.CALIBRATOR
-    try:
-        return Calibration.from_json(_json(path))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise BundleError(f"{path}: not a calibrator that this version reads: {error}") from error
-
-
-def _optional_graph(path: Path, threads: int) -> Graph | None:
-    return Graph.open(path, threads=threads) if path.exists() else None
-
-
-def _posterior(folder: Path) -> Posterior | None:
-    path = folder / artifacts.POSTERIOR
-    if not path.exists():
-        return None
-    try:
-        return Posterior.from_json(_json(path))
-    except (TypeError, ValueError) as error:
-        raise BundleError(f"{path}: not a posterior that this version reads: {error}") from error
-
-
-def _pairs(folder: Path) -> PairScorer | None:
-    path = folder / artifacts.PAIRS
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return PairScorer(stored["first"], stored["bias"], stored["second"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise BundleError(f"{path}: not a scorer of pairs that this version reads: {error}") from error
-
-
-def _factors(folder: Path, threads: int) -> Factors | None:
-    path = folder / artifacts.FACTOR_CARD
-    if not path.exists():
-        return None
-    index = open_index(folder / artifacts.FACTOR_INDEX, threads=threads)
-    vectors = _array(folder, artifacts.FACTORS)
-    if vectors.ndim != 2 or vectors.shape[1] != index.dim:
-        raise BundleError(
-            f"{folder / artifacts.FACTORS}: shape {vectors.shape}, {artifacts.FACTOR_INDEX} has "
-            f"{index.dim} dimensions"
-        )
-    try:
-        return Factors(vectors, index, **_json(path))
-    except TypeError as error:
-        raise BundleError(f"{path}: not a card that this version reads: {error}") from error
-
-
-def _complements(folder: Path, threads: int) -> Complements | None:
-    if not (folder / artifacts.COMPLEMENT_INDEX).exists():
-        return None
-    inward, outward = _array(folder, artifacts.COMPLEMENT_IN), _array(folder, artifacts.COMPLEMENT_OUT)
-    index = open_index(folder / artifacts.COMPLEMENT_INDEX, threads=threads)
-    for name, vectors in ((artifacts.COMPLEMENT_IN, inward), (artifacts.COMPLEMENT_OUT, outward)):
-        if vectors.ndim != 2 or vectors.shape[1] != index.dim:
-            raise BundleError(
-                f"{folder / name}: shape {vectors.shape}, {artifacts.COMPLEMENT_INDEX} has {index.dim} "
-                "dimensions"
-            )
-    return Complements(inward, outward, index)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: {error}") from error
-
-
-def _array(folder: Path, name: str) -> NDArray[Any]:
-    try:
-        mapped = np.load(folder / name, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{folder / name}: {error}") from error
-    return np.asarray(mapped)
-
-
-def _strings(folder: Path, stem: str) -> StringColumn:
-    try:
-        return StringColumn.open(folder, stem)
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{folder / stem}: {error}") from error

@@ -18,19 +18,19 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from models.artifacts import StringColumn
 from models.masks import every
-from models.schema import Field
 from retrieval.scan import Scan
 from service.attributes import Attributes, as_labels, as_number
 from service.bundle import Bundle
 from service.cascade.membership import is_among
 from service.cascade.query import Hashes, ItemId, Rows
+from service.delta import Delta
 from service.errors import CallerError
+from service.exported import NEWEST, Exported
 from service.features.store import ItemChange
-from service.identifiers import Identifiers, hash_ids
+from service.identifiers import hash_ids
 from service.layers import Layer, Layers
-from service.offers import BID, OFFER, Ads, Offers, offer_of
+from service.offers import OFFER, Ads, Offers, offer_of
 from service.overlay import CAPACITY, NewVectors, Overlay, Vectors
 from service.rules import CREATED_AT, Rules
 from service.schedule import ALWAYS, FROM, UNTIL, Schedule, window_of
@@ -44,31 +44,6 @@ RESERVED = ("available", CREATED_AT.name, FROM, UNTIL, *OFFER)
 """Keys of a live record that are no attributes."""
 _TABLES = {"items": "item", "prerank": "prerank", "rank": "rank"}
 """Tables of a catalogue, and the vectors of new items that belong to each."""
-NEWEST = 1000
-"""How many of the newest items are at hand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """What is derived once from a bundle's items and shared by all snapshots of its catalogue.
-
-    `assignment` [m] is the cluster of each item, `centroids` [C, d] are the clusters' centres; `popular`
-    [P, m] are the rows of each placement by falling popularity; `newest` the rows created last.
-    """
-
-    identifiers: Identifiers
-    records: StringColumn
-    attributes: Attributes
-    fields: tuple[Field, ...]
-    available: Mask
-    created: Longs
-    centroids: Floats
-    assignment: Rows
-    cluster_sizes: Longs
-    popularity: Floats
-    popular: Rows
-    newest: Rows
-    offers: Offers
 
 
 @dataclass(frozen=True)
@@ -99,7 +74,7 @@ class Catalogue:
 
         `exported` is what an earlier catalogue of the bundle derived from it.
         """
-        exported = exported or _derive(bundle)
+        exported = exported or Exported.of(bundle)
         items, prerank, rank = map(
             Table.of, (bundle.item_vectors, bundle.prerank_vectors, bundle.rank_vectors)
         )
@@ -403,24 +378,6 @@ def _matched(
     return mask
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """The new items that are available: catalogue `rows` [n], and an `index` over their vectors, in order."""
-
-    rows: Rows
-    index: Scan
-
-    def where(self, allowed: Mask) -> Delta:
-        """Those that a mask over the catalogue's rows [M] lets through."""
-        here = allowed[self.rows]
-        return Delta(self.rows[here], Scan(self.index.vectors[here]))
-
-    def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
-        """For queries [q, d] the best k or all n: scores [q, k] descending and catalogue rows [q, k]."""
-        scores, places = self.index.search(queries, min(k, len(self.rows)))
-        return scores, self.rows[places]
-
-
 def _attributes(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in RESERVED and value is not None}
 
@@ -433,33 +390,3 @@ def _searched(record: Mapping[str, Any] | None, created: int) -> dict[str, Any] 
 def _created(record: Mapping[str, Any], otherwise: int) -> int:
     number = as_number(record.get(CREATED_AT.name))
     return int(number) if np.isfinite(number) else otherwise
-
-
-def _derive(bundle: Bundle) -> Exported:
-    created = np.asarray(bundle.created, np.int64)
-    bidding: dict[int, dict[str, Any]] = {}
-
-    def read(row: int, at: int) -> dict[str, Any]:
-        record: dict[str, Any] = {**orjson.loads(bundle.item_records[row]), CREATED_AT.name: at or None}
-        if record.get(BID) is not None:
-            bidding[row] = record
-        return record
-
-    attributes = Attributes(
-        (*bundle.schema.item_fields, CREATED_AT), (read(row, at) for row, at in enumerate(created.tolist()))
-    )
-    return Exported(
-        identifiers=Identifiers(bundle.item_ids),
-        records=bundle.item_records,
-        attributes=attributes,
-        fields=bundle.schema.item_fields,
-        available=np.asarray(bundle.available, bool),
-        created=created,
-        centroids=bundle.centroids,
-        assignment=bundle.assignment,
-        cluster_sizes=np.bincount(bundle.assignment, minlength=len(bundle.centroids)),
-        popularity=bundle.popularity,
-        popular=np.argsort(-bundle.popularity, axis=1, kind="stable").astype(np.int32),
-        newest=np.argsort(-created, kind="stable")[:NEWEST].astype(np.int32),
-        offers=Offers.of(bidding),
-    )

@@ -60,7 +60,7 @@ class IndexSampler:
             return
         if self._clock() < self._rests_until:
             return
-        asked = np.flatnonzero(state.interests.slots > 0)
+        asked = np.flatnonzero(state.interests.weights > 0)
         if len(asked):
             one = asked[self._random.randrange(len(asked))]
             self._rests_until = math.inf

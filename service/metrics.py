@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from service.overload.costs import Costs
 from service.stage_metrics import LABELS, StageMetrics
+from service.tally import Tally
 
 WAITS_S = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0)
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -51,9 +53,9 @@ class Metrics:
 
         self.fallbacks = counter("fallbacks", "Fallbacks taken", "cascade stage reason")
         self.nonfinite = counter("nonfinite_scores", "Scores that were not finite", "cascade stage")
-        self.source_candidates = counter("source_candidates", "Proposed by a source", "cascade source")
-        self.source_unique = counter("source_unique", "Proposed by this source alone", "cascade source")
-        self.filtered = counter("filtered", "Candidates ruled out", "cascade reason")
+        self.source_candidates = self._tally("source_candidates", "Proposed by a source", "cascade source")
+        self.source_unique = self._tally("source_unique", "Proposed by this source alone", "cascade source")
+        self.filtered = self._tally("filtered", "Candidates ruled out", "cascade reason")
         self.prediction_sum = counter("prediction_sum", "Sum of the returned pCTR: drifts before clicks do")
         self.prediction_count = counter("prediction_count", "Number of returned pCTR")
 
@@ -152,8 +154,8 @@ class Metrics:
 
     def on_predictions(self, pctr: NDArray[np.float32]) -> None:
         """These click probabilities were returned."""
-        known = pctr[~np.isnan(pctr)]
-        self.prediction_sum.inc(float(known.sum()))
+        known = [value for value in pctr.tolist() if not math.isnan(value)]
+        self.prediction_sum.inc(sum(known))
         self.prediction_count.inc(len(known))
 
     def on_remembered(self, hit: bool) -> None:
@@ -181,12 +183,12 @@ class Metrics:
 
     def on_source(self, cascade: str, source: str, proposed: int, unique: int) -> None:
         """See `service.cascade.observe.Observer`."""
-        self.source_candidates.labels(cascade, source).inc(proposed)
-        self.source_unique.labels(cascade, source).inc(unique)
+        self.source_candidates.add(proposed, cascade, source)
+        self.source_unique.add(unique, cascade, source)
 
     def on_filter(self, cascade: str, reason: str, count: int) -> None:
         """See `service.cascade.observe.Observer`."""
-        self.filtered.labels(cascade, reason).inc(count)
+        self.filtered.add(count, cascade, reason)
 
     def on_degraded(self, cascade: str, stage: str, reason: str, error: BaseException | None) -> None:
         """See `service.cascade.observe.Observer`."""
@@ -213,6 +215,11 @@ class Metrics:
     def _counter(self, name: str, meaning: str, labels: str = "") -> Counter:
         return Counter(f"cascada_{name}", meaning, labels.split(), registry=self.registry)
 
+    def _tally(self, name: str, meaning: str, labels: str) -> Tally:
+        tally = Tally(f"cascada_{name}", meaning, labels.split())
+        self.registry.register(tally)
+        return tally
+
     def _gauge(self, name: str, meaning: str, labels: str = "") -> Gauge:
         return Gauge(f"cascada_{name}", meaning, labels.split(), registry=self.registry)
 
@@ -225,7 +232,9 @@ class Metrics:
 def markdown() -> str:
     """The table of all series, as the documentation shows it."""
     metrics = Metrics()
-    labels = {m._name: m._labelnames for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)}
+    series = vars(metrics).values()
+    labels = {m._name: m._labelnames for m in series if isinstance(m, MetricWrapperBase)}
+    labels |= {m.name: m.labels for m in series if isinstance(m, Tally)}
     lines = ["| series | type | labels | meaning |", "|---|---|---|---|"]
     for family in metrics.registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from service.acceptor import Acceptor
 from service.app import create_app
+from service.residency import settle, share_heap
 from service.settings import Settings
 
 _log = logging.getLogger("cascada.serve")
@@ -25,13 +26,14 @@ def serve(settings: Settings, listener: socket.socket) -> int:
     Raises:
         OperatorError, BundleError: the app could not start.
     """
+    share_heap()
     failures: list[BaseException] = []
 
     def give_up(error: BaseException) -> None:
         failures.append(error)
         server.should_exit = True
 
-    server = Server(configuration(create_app(settings, give_up), settings), listener)
+    server = Server(configuration(create_app(settings, give_up, settle), settings), listener)
     end_well()
     server.run()
     if failures:

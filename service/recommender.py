@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from service.auction.auctioneer import Auction, Auctioneer
 from service.auction.trust import DISTRUSTED
 from service.cascade.hydrate import Moment
@@ -227,12 +225,11 @@ class Recommender:
         if request.user_id is None:
             return None, ()
         try:
-            async with asyncio.timeout(_left(moment)):
-                return await self._store.fetch(request.user_id), ()
+            return await self._store.fetch(request.user_id, _left(moment)), ()
         except StoreUnavailable as error:
-            self._metrics.on_degraded(request.kind, STORE, "failed", error)
-        except TimeoutError:
-            self._metrics.on_degraded(request.kind, STORE, "deadline", None)
+            late = moment.deadline is not None and moment.deadline <= time.monotonic()
+            reason, cause = ("deadline", None) if late else ("failed", error)
+            self._metrics.on_degraded(request.kind, STORE, reason, cause)
         self._metrics.degraded.labels(request.kind, STORE).inc()
         return None, (STORE,)
 
@@ -254,7 +251,11 @@ class Recommender:
                 item_ids=answered.item_ids,
                 pctr=pctr,
                 propensities=outcome.columns.get("propensity"),
-                new_items=[answered.item_ids[i] for i in np.flatnonzero(outcome.rows >= exported).tolist()],
+                new_items=[
+                    item
+                    for item, row in zip(answered.item_ids, outcome.rows.tolist(), strict=True)
+                    if row >= exported
+                ],
                 query=query.text if query.kind is Kind.SEARCH else None,
                 sold=() if answered.auction is None else tuple(answered.auction.sold.values()),
             )

@@ -14,6 +14,7 @@ from service.errors import OperatorError
 from service.features.embedded import find_server
 from service.logs import configure_logs
 from service.settings import Settings, load_settings
+from service.stacks import tell_when_asked
 from service.workers.cores import usable_cores
 
 _log = logging.getLogger("cascada.serve")
@@ -24,6 +25,7 @@ def main(argv: list[str]) -> int:
     try:
         settings = load_settings(**_overrides(argv))
         configure_logs(settings.log_level, settings.log_format)
+        tell_when_asked()
         choose_bundle(settings)
         if settings.redis_url is None:
             find_server()

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from models.artifacts import BundleError
 from service.background import Background
-from service.bundles import Beginning, FoundBundle, broken_bundles, bundle_folder, list_bundles
+from service.bundles import Beginning, FoundBundle, broken_bundles, list_bundles
 from service.engine import Engine
 from service.errors import Conflict, NotFound, OperatorError
 from service.features.bundle_store import BundleStore, Choice, Told
@@ -33,9 +33,8 @@ from service.opening import open_engine, tidy, warm_up
 from service.recommender import Recommender
 from service.settings import Settings
 from service.trends import Trends
+from service.versions import LATEST, Versions
 
-LATEST = "latest"
-"""Activates the newest version and pins none."""
 _AGAIN_S = 30.0
 """A version that was refused is tried again after so long: its folder may have been mended."""
 _TURN_S = 300.0
@@ -97,7 +96,7 @@ class Switch:
         self._settings = settings
         self._metrics = metrics
         self._trends = trends
-        self._beginning = beginning
+        self._versions = Versions(settings, beginning)
         self._clock = clock
         self._who = uuid4().hex
         self._choice: Choice | None = None
@@ -115,11 +114,11 @@ class Switch:
         Raises:
             OperatorError, BundleError: there is none that can be served.
         """
-        own = self._own()
+        own = self._versions.own()
         choice = await self._choice_at_start()
-        if choice is not None and self._holds(choice):
+        if choice is not None and self._versions.follows(choice):
             try:
-                return await self._opened(self._find(choice.version).folder)
+                return await self._opened(self._versions.find(choice.version).folder)
             except (BundleError, NotFound, OperatorError) as error:
                 self._note(choice.version, error)
                 _log.error("the chosen bundle cannot be served, another one is", extra=_why(choice, error))
@@ -148,12 +147,14 @@ class Switch:
         """
         started = time.monotonic()
         async with self._lock:
-            self._refuse_if_fixed()
+            self._versions.refuse_if_fixed()
             choice = await self._store.choice()
-            found = await asyncio.to_thread(self._find, version)
+            found = await asyncio.to_thread(self._versions.find, version)
             target = found.manifest.version
             engine = await self._prepared(found) if target != self._serving else None
-            chosen = self._next(choice, target, pinned=version != LATEST)
+            chosen = self._versions.next(
+                choice, self._serving, target, self._now_ms(), pinned=version != LATEST
+            )
             if not await self._store.choose(chosen):
                 raise Conflict("another bundle was chosen at the same moment; look at GET /v1/bundles")
             if engine is not None:
@@ -167,8 +168,8 @@ class Switch:
         Raises:
             Conflict: there is none; else as `activate`.
         """
-        self._refuse_if_fixed()
-        before = await asyncio.to_thread(self._before, await self._store.choice())
+        self._versions.refuse_if_fixed()
+        before = await asyncio.to_thread(self._versions.before, await self._store.choice(), self._serving)
         if before is None:
             raise Conflict("there is no bundle to go back to: nothing was activated, none is older")
         return await self.activate(before)
@@ -185,8 +186,8 @@ class Switch:
             told = await self._store.workers(self._now_ms())
         except StoreUnavailable:
             choice, told = self._choice, [self._told()]
-        found = await asyncio.to_thread(list_bundles, bundle_folder(self._settings))
-        before = await asyncio.to_thread(self._before, choice)
+        found = await asyncio.to_thread(list_bundles, self._versions.folder)
+        before = await asyncio.to_thread(self._versions.before, choice, active)
         refused = {version: why for one in told for version, why in one.refused.items()} | self._refused
         listed = tuple(
             Listed(
@@ -198,8 +199,10 @@ class Switch:
             )
             for one in found
         )
-        broken = await asyncio.to_thread(broken_bundles, bundle_folder(self._settings))
-        return Listing(listed, choice is not None and choice.pinned and self._holds(choice), tuple(broken))
+        broken = await asyncio.to_thread(broken_bundles, self._versions.folder)
+        return Listing(
+            listed, choice is not None and choice.pinned and self._versions.follows(choice), tuple(broken)
+        )
 
     async def look(self) -> None:
         """Tell what this process serves, and go to what is chosen.
@@ -208,7 +211,7 @@ class Switch:
             StoreUnavailable: Redis does not answer.
         """
         choice = await self._tell()
-        if choice is None or not self._holds(choice) or choice.version == self._serving:
+        if choice is None or not self._versions.follows(choice) or choice.version == self._serving:
             self._metrics.bundle_behind.set(0)
             return
         self._metrics.bundle_behind.set(1)
@@ -226,7 +229,7 @@ class Switch:
         if choice.version == self._serving:  # it was activated by a call meanwhile
             return
         try:
-            found = await asyncio.to_thread(self._find, choice.version)
+            found = await asyncio.to_thread(self._versions.find, choice.version)
             engine = await self._prepared(found)
         except (BundleError, NotFound) as error:
             self._note(choice.version, error)
@@ -249,7 +252,7 @@ class Switch:
             except (BundleError, OperatorError) as error:
                 self._note(found.manifest.version, error)
                 self._metrics.bundle_swaps.labels("refused").inc()
-                raise BundleError(self._plainly(str(error))) from error
+                raise BundleError(self._versions.plainly(str(error))) from error
 
     def _prepare(self, folder: Path) -> Engine:
         engine = open_engine(self._settings, self._metrics, self._trends, folder, self._metrics.on_remembered)
@@ -291,65 +294,13 @@ class Switch:
         _log.warning("beginning without knowing which bundle was chosen", extra={"reason": reason})
         return None
 
-    def _own(self) -> Beginning:
-        if self._beginning is None:
-            self._beginning = Beginning.of(self._settings)
-        return self._beginning
-
-    def _holds(self, choice: Choice) -> bool:
-        """Whether a choice is to be followed: it is pinned, or was made since the service was started."""
-        return self._settings.bundle is None and (choice.pinned or choice.at_ms >= self._own().since_ms)
-
     @property
     def _serving(self) -> str:
         return self._recommender.engine.bundle.version
 
-    def _find(self, version: str) -> FoundBundle:
-        """A version on disk.
-
-        Raises:
-            NotFound: there is none of this name.
-        """
-        folder = bundle_folder(self._settings)
-        found = list_bundles(folder)
-        if version == LATEST and found:
-            return found[0]
-        for one in found:
-            if one.manifest.version == version:
-                return one
-        known = ", ".join(one.manifest.version for one in found[:10]) or "none"
-        raise NotFound("bundle", version, f"the folder of bundles has {known}")
-
-    def _next(self, choice: Choice | None, version: str, *, pinned: bool) -> Choice:
-        """The choice after `choice`; to choose what is chosen already keeps the one before."""
-        now = choice.version if choice is not None and self._holds(choice) else self._serving
-        before = self._before(choice) if now == version else now
-        number = 0 if choice is None else choice.number
-        return Choice(number + 1, version, before, pinned, self._now_ms())
-
-    def _before(self, choice: Choice | None) -> str | None:
-        if choice is not None and self._holds(choice) and choice.before is not None:
-            return choice.before
-        versions = [one.manifest.version for one in list_bundles(bundle_folder(self._settings))]
-        serving = self._serving
-        older = versions[versions.index(serving) + 1 :] if serving in versions else []
-        return older[0] if older else None
-
-    def _refuse_if_fixed(self) -> None:
-        if self._settings.bundle is not None:
-            raise Conflict(
-                "CASCADA_BUNDLE (--bundle) says which bundle is served; "
-                "set CASCADA_BUNDLES instead, so that one can be chosen of its folder"
-            )
-
     def _note(self, version: str, error: Exception) -> None:
-        self._refused[version] = self._plainly(str(error))
+        self._refused[version] = self._versions.plainly(str(error))
         self._refused_at[version] = self._clock()
-
-    def _plainly(self, reason: str) -> str:
-        """A reason without the path of the folder of bundles, which is nobody else's business."""
-        folder = bundle_folder(self._settings)
-        return reason.replace(f"{folder.absolute()}/", "").replace(f"{folder}/", "")
 
     async def _tell(self) -> Choice | None:
         self._choice = await self._store.tell(self._who, self._told())

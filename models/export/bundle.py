@@ -17,15 +17,13 @@ from models import artifacts
 from models.artifacts import Manifest, StringColumn, atomic_folder, list_files, write_bytes, write_manifest
 from models.export.graphs import TEXTS, export_graphs, export_query
 from models.export.interest_labels import write_interest_labels
-from models.export.translate import Exported
+from models.export.translate import TOLERANCE, Exported
 from models.graph import Graph
 from models.indexing.source import IndexSource
 from models.schema import Schema
 from models.training.run_folder import RUN, Run
 from retrieval.lexical import build_lexical, has_field
 
-TOLERANCE = 1e-4
-"""Largest relative difference between torch and ONNX Runtime that a bundle may have."""
 SOFTWARE = ("cascada", "torch", "onnx", "onnxruntime", "faiss-cpu", "numpy")
 
 
@@ -41,13 +39,14 @@ def write_bundle(run: Run, bundles: Path, now: datetime) -> Path:
     """Write a new bundle below `bundles` and return its folder; its name is the version.
 
     Raises:
-        ParityError: a graph differs from torch by more than `TOLERANCE`.
+        ParityError: a graph differs from torch by more than its tolerance.
         MissedRecall: the index finds less than it states.
         BundleError: the run's index is missing, or another's.
         FileExistsError: that version exists already.
     """
     card = IndexSource.open(run.folder).judged()
-    graphs = export_graphs(run.networks, run.schema, run.config.seed)
+    ranges = run.ranges if run.config.ranker.eight_bits else None
+    graphs = export_graphs(run.networks, run.schema, run.config.seed, ranges)
     if run.query is not None:
         graphs.append(export_query(run.query))
     for graph in graphs:
@@ -103,10 +102,10 @@ def check_parity(graph: Exported) -> None:
     for name, expected in graph.outputs.items():
         scale = max(float(np.abs(expected).max(initial=0.0)), 1e-6)
         difference = float(np.abs(answers[name] - expected).max(initial=0.0)) / scale
-        if not difference <= TOLERANCE:
+        if not difference <= graph.tolerance:
             raise ParityError(
                 f"{graph.name}/{name}: ONNX differs from torch by {difference:.2g} relative; "
-                f"{TOLERANCE:g} is allowed"
+                f"{graph.tolerance:g} is allowed"
             )
 
 
@@ -117,13 +116,16 @@ def ports(graph: Exported) -> dict[str, list[str]]:
 
 
 def recorded(graphs: Sequence[Exported]) -> dict[str, NDArray[Any]]:
-    """Inputs and answers under "<graph>/<tensor>", for the check at every load."""
-    return {
+    """Inputs and answers under "<graph>/<tensor>", for the check at every load, and the tolerance of graphs
+    that round under "<graph>/tolerance"."""
+    found = {
         f"{graph.name}/{name}": value
         for graph in graphs
         for part in (graph.inputs, graph.outputs)
         for name, value in part.items()
     }
+    rounding = (graph for graph in graphs if graph.tolerance > TOLERANCE)
+    return found | {f"{graph.name}/tolerance": np.array(graph.tolerance) for graph in rounding}
 
 
 def words(record: dict[str, Any], without: Collection[str] = ("title",)) -> str:

@@ -10,15 +10,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models import artifacts
+from models.export.eight_bit_ranker import ROUNDED, EightBitRanker
 from models.export.folded_hcn import FoldedHcn
 from models.export.ranker_graphs import EXPLAINED, ExplainGraph, serving_form
 from models.export.samples import sample_candidates, sample_history, sample_query, sample_tokens
-from models.export.translate import Axes, Blueprint, Exported, translate
+from models.export.translate import TOLERANCE, Axes, Blueprint, Exported, translate
 from models.networks.aw_moe import AwMoe
 from models.networks.item_tower import ItemTower
 from models.schema import Schema
 from models.training.networks import Networks
 from models.training.query_model import HashedQuery, QueryModel
+from models.training.ranges import Ranges
 
 HISTORY = ("events", "kind", "gap", "age", "recent", "mask", "profile")
 USERS, STEPS, CANDIDATES, ITEMS = 3, 7, 11, 3
@@ -40,9 +42,14 @@ class ItemTowersGraph(nn.Module):
         return self.item.new(tokens), self.prerank.new(tokens), self.ranker.items(self.rank.new(tokens))
 
 
-def export_graphs(networks: Networks, schema: Schema, seed: int) -> list[Exported]:
-    """Export every graph but the query tower; the recorded inputs are random, seeded histories."""
-    plans = blueprints(networks, schema, np.random.default_rng(seed))
+def export_graphs(
+    networks: Networks, schema: Schema, seed: int, ranges: Ranges | None = None
+) -> list[Exported]:
+    """Export every graph but the query tower; the recorded inputs are random, seeded histories.
+
+    With `ranges` the ranker's experts are products of 8-bit numbers (see `serving_form`).
+    """
+    plans = blueprints(networks, schema, np.random.default_rng(seed), ranges)
     return [translate(each) for each in tqdm(plans, desc="graphs", unit="graph", disable=None)]
 
 
@@ -56,11 +63,13 @@ def export_query(query: QueryModel) -> Exported:
     return translate(Blueprint(Path(artifacts.QUERY_TOWER).stem, query.tower, inputs, axes, ("query",)))
 
 
-def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) -> list[Blueprint]:
+def blueprints(
+    networks: Networks, schema: Schema, random: np.random.Generator, ranges: Ranges | None = None
+) -> list[Blueprint]:
     """What is exported, with the inputs that are recorded."""
     steps = min(STEPS, schema.history_length)
     item, prerank, rank = networks.items.dim, networks.prerank_items.dim, networks.rank_items.dim - 1
-    width = networks.ranker.query.in_features
+    width, served = networks.ranker.query.in_features, serving_form(networks.ranker, ranges)
     ranked = (
         sample_history(random, schema, rank, 1, steps)
         | sample_candidates(random, rank, CANDIDATES)
@@ -82,7 +91,12 @@ def blueprints(networks: Networks, schema: Schema, random: np.random.Generator) 
             ("interests",),
         ),
         Blueprint(
-            Path(artifacts.RANKER).stem, serving_form(networks.ranker), ranked, request_axes(), ("logit",)
+            Path(artifacts.RANKER).stem,
+            served,
+            ranked,
+            request_axes(),
+            ("logit",),
+            ROUNDED if isinstance(served, EightBitRanker) else TOLERANCE,
         ),
         Blueprint(
             Path(artifacts.RANKER_EXPLAIN).stem,

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from models.export.eight_bit_ranker import EightBitRanker
+from models.export.samples import sample_candidates, sample_history
 from models.export.split_ranker import SplitRanker, splits
 from models.networks.aw_moe import AwMoe, Ranked
+from models.schema import Schema
+from models.training.ranges import Ranges
 
 EXPLAINED = ("logit", "experts", "attention", "gate")
+RANKER_INPUTS = ("events", "kind", "gap", "age", "mask", "profile", "query", "candidates", "cross")
 
 
-def serving_form(ranker: AwMoe) -> nn.Module:
-    """`logit` [N] of one user's candidates: the split form where there is one."""
-    return SplitRanker(ranker) if splits(ranker) else RankerGraph(ranker)
+def serving_form(ranker: AwMoe, ranges: Ranges | None = None) -> nn.Module:
+    """`logit` [N] of one user's candidates: the split form where there is one.
+
+    With `ranges` its experts are products of 8-bit numbers, unless it reads queries: those of searches make
+    other ranges than were measured.
+    """
+    if not splits(ranker):
+        return RankerGraph(ranker)
+    if ranges is None or ranker.knows_queries.item():
+        return SplitRanker(ranker)
+    return EightBitRanker(ranker, ranges)
+
+
+def sampled_ranges(ranker: AwMoe, schema: Schema, requests: int = 8) -> Ranges:
+    """The ranges of a ranker that nobody trained, over random requests with full histories."""
+    random, dim = np.random.default_rng(0), ranker.target.out_features
+    shared = []
+    for _ in range(requests):
+        inputs = sample_history(random, schema, dim - 1, 1, schema.history_length)
+        inputs |= sample_candidates(random, dim - 1, 100)
+        inputs["query"] = np.zeros((1, ranker.query.in_features), np.float32)
+        tensors = (torch.from_numpy(inputs[name]) for name in RANKER_INPUTS)
+        shared.append(one_user(ranker, *tensors).shared)
+    return Ranges.of(ranker, shared)
 
 
 class RankerGraph(nn.Module):

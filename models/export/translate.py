@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 OPSET = 20
+TOLERANCE = 1e-4
+"""Largest relative difference between torch and ONNX Runtime that a graph may have, unless it rounds."""
 
 _TALKATIVE = ("torch.onnx", "onnxscript", "onnx_ir")
 """Loggers of the exporter, which warns of its own internals: what it writes is proven by parity."""
@@ -32,6 +34,7 @@ class Blueprint:
     recorded: Mapping[str, NDArray[Any]]
     axes: Axes
     outputs: tuple[str, ...]
+    tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Exported:
     onnx: bytes
     inputs: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
+    tolerance: float = TOLERANCE
+    """The largest difference from them that is allowed, relative to an output's largest value."""
 
 
 def translate(blueprint: Blueprint) -> Exported:
@@ -68,7 +73,7 @@ def translate(blueprint: Blueprint) -> Exported:
     assert program is not None
     graph = program.model_proto.SerializeToString()
     named = zip(blueprint.outputs, (answer.numpy() for answer in answers), strict=True)
-    return Exported(blueprint.name, graph, inputs, dict(named))
+    return Exported(blueprint.name, graph, inputs, dict(named), blueprint.tolerance)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ def join_heads(x: Tensor) -> Tensor:
 
 
 class CausalStack(nn.Module):
-    """`layers` blocks one after the other; a block is `(x [B, T, d], readable, apart) -> [B, T, d]`."""
+    """`layers` blocks one after the other; a block is `(x [B, T, d], readable, apart) -> [B, T, d]`, and its
+    `newest` gives the last place alone, [B, 1, d], where `readable` [B, 1, 1, T] and `apart` [1, T] are."""
 
     ordered = True
 
@@ -57,3 +59,13 @@ class CausalStack(nn.Module):
         for block in self.blocks:
             x = block(x, readable, apart)
         return x
+
+    def whole(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The last place of a call, [B, 1, d], for which the last block computes no other."""
+        readable = causal(mask)
+        apart = distances(torch.arange(x.shape[1], device=x.device))
+        blocks: list[Any] = list(self.blocks)
+        for block in blocks[:-1]:
+            x = block(x, readable, apart)
+        newest: Tensor = blocks[-1].newest(x, mask[:, None, None, :], apart[-1:])
+        return newest

@@ -26,6 +26,9 @@ class SequenceEncoder(Protocol):
     def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
         """Encode."""
 
+    def whole(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The encoding of all events of the row, what the last place of a call has: [B, 1, d]."""
+
 
 @runtime_checkable
 class SetEncoder(Protocol):
@@ -33,9 +36,6 @@ class SetEncoder(Protocol):
 
     def others(self, x: Tensor, mask: Tensor) -> Tensor:
         """At each place the encoding of all other events of the row: [B, T, d]."""
-
-    def whole(self, x: Tensor, mask: Tensor) -> Tensor:
-        """The encoding of all events of the row, what the last place of a call has: [B, 1, d]."""
 
 
 ENCODERS: dict[str, type[SequenceEncoder]] = {

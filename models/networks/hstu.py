@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,8 +31,22 @@ class HstuBlock(nn.Module):
 
     def forward(self, x: Tensor, readable: Tensor, apart: Tensor) -> Tensor:
         """`readable` [B, 1, T, T] bool, `apart` [T, T] distances."""
-        gate, value, query, key = F.silu(self.project(self.norm_in(x))).chunk(4, dim=-1)
-        query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
+        return self._read(x, F.silu(self.project(self.norm_in(x))).chunk(4, dim=-1), readable, apart)
+
+    def newest(self, x: Tensor, readable: Tensor, apart: Tensor) -> Tensor:
+        """The last place alone, [B, 1, d]; `readable` [B, 1, 1, T], `apart` [1, T]."""
+        events = self.norm_in(x)
+        weights, biases = self.project.weight.chunk(4), self.project.bias.chunk(4)
+        own, others = (
+            F.silu(F.linear(part, torch.cat(weights[place::2]), torch.cat(biases[place::2])))
+            for place, part in enumerate((events[:, -1:], events))
+        )
+        (gate, query), (value, key) = own.chunk(2, dim=-1), others.chunk(2, dim=-1)
+        return self._read(x[:, -1:], (gate, value, query, key), readable, apart)
+
+    def _read(self, x: Tensor, parts: Sequence[Tensor], readable: Tensor, apart: Tensor) -> Tensor:
+        gate, *attended = parts
+        value, query, key = (split_heads(part, self.heads) for part in attended)
         weights = F.silu(query @ key.transpose(-1, -2) * self.scale + self.position[:, apart]) * readable
         weights = weights / readable.sum(-1, keepdim=True).clamp(min=1).sqrt()
         read: Tensor = self.out(self.norm_out(join_heads(weights @ value)) * gate)

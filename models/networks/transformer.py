@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.attention import CausalStack, join_heads, split_heads
@@ -28,13 +31,22 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, readable: Tensor, apart: Tensor) -> Tensor:
         """`readable` [B, 1, T, T] bool, `apart` [T, T] distances."""
-        parts = self.project(self.norm_in(x)).chunk(3, dim=-1)
+        return self._read(x, self.project(self.norm_in(x)).chunk(3, dim=-1), readable, apart)
+
+    def newest(self, x: Tensor, readable: Tensor, apart: Tensor) -> Tensor:
+        """The last place alone, [B, 1, d]; `readable` [B, 1, 1, T], `apart` [1, T]."""
+        events, dim = self.norm_in(x), x.shape[-1]
+        query = F.linear(events[:, -1:], self.project.weight[:dim], self.project.bias[:dim])
+        key, value = F.linear(events, self.project.weight[dim:], self.project.bias[dim:]).chunk(2, dim=-1)
+        return self._read(x[:, -1:], (query, key, value), readable, apart)
+
+    def _read(self, x: Tensor, parts: Sequence[Tensor], readable: Tensor, apart: Tensor) -> Tensor:
         query, key, value = (split_heads(part, self.heads) for part in parts)
         logits = query @ key.transpose(-1, -2) * self.scale + self.position[:, apart]
         # A finite floor, not -inf: a row without any readable event stays a number.
         weights = self.dropout(torch.softmax(logits.masked_fill(~readable, _UNREADABLE), dim=-1))
         x = x + self.dropout(self.out(join_heads(weights @ value)))
-        hidden = self.dropout(nn.functional.gelu(self.forward_in(self.norm_forward(x))))
+        hidden = self.dropout(F.gelu(self.forward_in(self.norm_forward(x))))
         encoded: Tensor = x + self.dropout(self.forward_out(hidden))
         return encoded
 

@@ -55,8 +55,6 @@ class UserTower(nn.Module):
 
     def forward(self, events: Tensor, kind: Tensor, gap: Tensor, mask: Tensor, profile: Tensor) -> Tensor:
         """The query after the newest event, also for an empty history: [B, d + 1]."""
-        if not isinstance(self.encoder, SetEncoder):
-            return self.positions(events, kind, gap, mask, profile)[:, -1]
         x = self.encoder.whole(self.event(events, kind, gap) * mask.unsqueeze(-1), mask)
         return self._query(self.norm(x), mask[:, -1:], profile)[:, -1]
 

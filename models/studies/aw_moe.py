@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from models.artifacts import half
 from models.data.columns import Dataset
 from models.export.graphs import request_axes
-from models.export.quantise import quantised
 from models.export.ranker_graphs import serving_form
 from models.export.samples import sample_candidates, sample_history, sample_query
 from models.export.translate import Blueprint, translate
@@ -197,24 +197,28 @@ def compare(world: World, config: RankerConfig, seed: int) -> dict[str, dict[str
 
 
 def exported(world: World, model: RankerModel) -> dict[str, Ranker]:
-    """The ranker as serving runs it: with tables in half precision as in a bundle, and with 8-bit weights."""
+    """The ranker as serving runs it: with tables in half precision as in a bundle, and with 8-bit experts."""
     schema, width = world.features.schema, model.ranker.target.out_features
     random = np.random.default_rng(0)
     inputs = sample_history(random, schema, width - 1, 1, min(schema.history_length, 7))
     inputs |= sample_candidates(random, width - 1, 11) | {"query": sample_query(random, world.query)}
-    graph = translate(
-        Blueprint("ranker", serving_form(model.ranker), inputs, request_axes(), ("logit",))
-    ).onnx
+    asked = world.validation
+    batch = world.features.batch(asked.requests)
+    ranges = model.ranges(batch, asked.pools, world.plan.ranked)
+
+    def graph(form: nn.Module) -> Graph:
+        return Graph.open(translate(Blueprint("ranker", form, inputs, request_axes(), ("logit",))).onnx)
+
     # Read as the bundle is, without the memory that half precision saves.
     table = half(model.item_vectors()).astype(np.float32)
     return {
-        "tables in half precision": Ranker(Graph.open(graph), table),
-        "8-bit weights, too": Ranker(Graph.open(quantised(graph)), table),
+        "tables in half precision": Ranker(graph(serving_form(model.ranker)), table),
+        "8-bit experts, too": Ranker(graph(serving_form(model.ranker, ranges)), table),
     }
 
 
 def train(world: World, config: RankerConfig, seed: int) -> RankerModel:
-    """One ranker on the world's candidates."""
+    """One ranker on the world's candidates; its best epoch, however little better: networks compete here."""
     return train_ranker(
         world.features,
         world.data,
@@ -224,6 +228,7 @@ def train(world: World, config: RankerConfig, seed: int) -> RankerModel:
         world.query,
         start=world.start,
         cut=world.plan.cut,
+        margin=0.0,
     )
 
 

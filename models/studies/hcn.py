@@ -18,10 +18,11 @@ from models.training.config import PreRankerConfig, TrainConfig
 from models.training.cut import learn_cut
 from models.training.distil import EVERYTHING, Asked, distil, funnel_recall, reordered, rescored
 from models.training.features import Features
+from models.training.gains import gains
 from models.training.ground import cut, deterministic, thinned
 from models.training.networks import hcn, item_tower
 from models.training.preranker import PreRankerModel, interest_cosine, train_preranker
-from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
+from models.training.ranker import RankerData, RankerModel, train_ranker
 from models.training.tables import Space
 from models.training.tower import Towers, train_towers
 from retrieval.metrics import mean_and_error, paired_test
@@ -235,13 +236,12 @@ def judged(
     pools = reordered(features, preranker, asked, kept).pools
     logits = ranker.logits(batch, pools, EVERYTHING)
     places = np.array([pool.place for pool in pools])
-    ranked = [funnel_ndcg([each[:WIDTH]], [pool]) for each, pool in zip(logits, pools, strict=True)]
     values = (
         ((places >= 0) & (places < WIDTH)).astype(np.float64),
         interest_cosine(preranker.interests(batch)).astype(np.float64),
         funnel_recall(logits, WIDTH),
         funnel_recall(logits, NARROW),
-        np.array(ranked),
+        gains([each[:WIDTH] for each in logits], pools),
     )
     return dict(zip(METRICS, values, strict=True))
 

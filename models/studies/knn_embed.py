@@ -21,7 +21,6 @@ from retrieval.clusters import Clusters, unit
 from retrieval.interests import OWN, InterestModel, Interests
 from retrieval.metrics import paired_test
 from retrieval.search import retrieve
-from retrieval.slots import largest_remainder
 from retrieval.snapshot import Snapshot
 
 Rows = NDArray[np.int32]
@@ -209,10 +208,10 @@ def judged(world: World, variant: Variant) -> dict[str, Doubles]:
         if variant.single:
             interests = alone(world, variant.single, r, history, weights)
         else:
-            interests = model.interests(world.vectors[r], history, weights, ages, CANDIDATES)
+            interests = model.interests(world.vectors[r], history, weights, ages)
         index = Unseen(world.space.vectors, history, assignment if variant.restricted else None)
-        index.only = interests.clusters[interests.slots > 0] if variant.restricted else None
-        rows = retrieve(index, interests).rows  # type: ignore[arg-type]
+        index.only = interests.clusters[interests.slots(CANDIDATES) > 0] if variant.restricted else None
+        rows = retrieve(index, interests, CANDIDATES).rows  # type: ignore[arg-type]
         relevant = world.requests.relevant[r]
         relevant = relevant[relevant >= 0]
         for depth in DEPTHS:
@@ -224,13 +223,13 @@ def judged(world: World, variant: Variant) -> dict[str, Doubles]:
 
 
 def alone(world: World, kind: str, r: int, history: Rows, weights: Floats) -> Interests:
-    """One query for all slots: the user's own vector, or the mean direction of the history at its length."""
+    """One query for all candidates: the user's own vector, or the history's mean direction at its length."""
     own = world.vectors[r]
     if kind == "history":
         mean = unit((weights @ world.space.vectors[history, :-1])[None])[0]
         own = np.append(mean * np.linalg.norm(own[:-1]), own[-1]).astype(np.float32)
     one = np.ones(1, np.float32)
-    return Interests(np.array([OWN], np.int32), one, own[None], largest_remainder(one, CANDIDATES))
+    return Interests(np.array([OWN], np.int32), one, own[None])
 
 
 def pairwise_distance(units: Floats) -> float:

@@ -157,12 +157,12 @@ def _proposals(world: World, asked: Asked, r: int, history: Rows) -> dict[str, R
     ages = ((requests.now_ms[r] - timeline.time_ms[part]) / DAY_MS).astype(np.float32)
     wanted = CANDIDATES + len(history)
     weights = np.ones(len(history), np.float32)
-    interests = asked.model.interests(asked.vectors[r], history, weights, ages, wanted)
+    interests = asked.model.interests(asked.vectors[r], history, weights, ages)
     newest = history[::-1][: plan.similar_events]
     decay = (plan.similar_decay ** np.arange(len(newest))).astype(np.float32)
     popularity = tables.popularity[0]
     found = {
-        "interests": retrieve(world.space.index, interests).rows,
+        "interests": retrieve(world.space.index, interests, wanted).rows,
         SUMMED: tables.neighbours.score(newest, decay)[0],
         "popular": descending(popularity, np.arange(len(popularity), dtype=np.int32)).astype(np.int32),
     }

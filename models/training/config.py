@@ -178,6 +178,11 @@ class RankerConfig(_Section):
     activation: int = Field(16, ge=1, description="width of the attention between events and candidate")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of the events' and experts' values dropped")
     id_dropout: float = Field(0.1, ge=0, lt=1, description="as of the towers")
+    eight_bits: bool = Field(
+        True,
+        description="whether the bundle's ranker computes its experts with 8-bit numbers: a third quicker, "
+        "lists as good; one that reads queries never does",
+    )
     loss: str = Field(
         "mixed", description="a name in models/training/ranker_losses.py: pointwise, listwise, mixed"
     )
@@ -200,7 +205,12 @@ class RankerConfig(_Section):
         20_000, ge=0, description="older requests per warm-up epoch, funnel scores hidden"
     )
     warmup_epochs: int = Field(0, ge=0, description="epochs of the warm-up; 0 leaves it out")
-    epochs: int = Field(3, ge=1, description="epochs on the funnel's candidates; the best one is kept")
+    epochs: int = Field(
+        3,
+        ge=1,
+        description="epochs on the funnel's candidates; the best is kept of those that validation ranks "
+        "better than the start by more than a standard error, else the start",
+    )
     requests: int = Field(20_000, ge=1, description="requests of the ranker's own slice at most")
     search_epochs: int = Field(
         6,

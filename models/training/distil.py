@@ -19,10 +19,11 @@ from models.training.batches import Schedule, fit, shuffled
 from models.training.config import PreRankerConfig
 from models.training.features import Features
 from models.training.funnel import Pool, ordered
+from models.training.gains import funnel_ndcg
 from models.training.judge import Judge
 from models.training.networks import item_tower
 from models.training.preranker import PreRankerModel, best_of, encode_interests
-from models.training.ranker import RankerModel, funnel_ndcg
+from models.training.ranker import RankerModel
 from models.training.timeline import Requests
 
 Floats = NDArray[np.float32]

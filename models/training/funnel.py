@@ -167,7 +167,7 @@ class Funnel:
         size = {name: int(np.ceil(self.plan.candidates * share)) for name, share in self.plan.quotas.items()}
         popular = self._popular[user.placement][: size.get("popular", 0) + len(user.history)]
         found = {
-            "interests": retrieve(self.space.index, user.interests).rows,
+            "interests": retrieve(self.space.index, user.interests, self._wanted(user)).rows,
             "similar": self._able(self._near(user), user)[: size.get("similar", 0)],
             "factors": self._alike(user, size.get("factors", 0)),
             "popular": self._able(popular, user)[: size.get("popular", 0)],
@@ -223,12 +223,14 @@ class Funnel:
         timeline = self.features.timeline
         part = slice(int(requests.begin[r]), int(requests.end[r]))
         ages = ((requests.now_ms[r] - timeline.time_ms[part]) / DAY_MS).astype(np.float32)
-        slots = int(np.ceil(self.plan.candidates * self.plan.quotas.get("interests", 0.0)))
         history = timeline.item[part]
-        # The index cannot leave out the history, so ask for as many more, at most twice in all.
-        wanted = slots + min(len(history), slots)
-        interests = self._model.interests(vector, history, self._weights[timeline.kind[part]], ages, wanted)
+        interests = self._model.interests(vector, history, self._weights[timeline.kind[part]], ages)
         return _User(history, int(requests.placement[r]), vector, prerank, interests)
+
+    def _wanted(self, user: _User) -> int:
+        """So many the index is asked for: it cannot leave out the history, which may be half of them."""
+        slots = int(np.ceil(self.plan.candidates * self.plan.quotas.get("interests", 0.0)))
+        return slots + min(len(user.history), slots)
 
     def _recent(self, history: Rows) -> tuple[Rows, Floats]:
         newest = history[::-1][: self.plan.similar_events]

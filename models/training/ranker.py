@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,25 +12,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.encode import CROSS
-from models.networks.aw_moe import AwMoe
+from models.networks.aw_moe import AwMoe, Ranked
 from models.networks.item_tower import ItemTower
 from models.plan import ONLY_PRERANK
 from models.training.batches import Batch, Schedule, fit, in_blocks, shuffled
 from models.training.config import RankerConfig
 from models.training.features import Features
 from models.training.funnel import Pool
+from models.training.gains import gains, standard_error
 from models.training.networks import aw_moe, item_tower
+from models.training.ranges import Ranges
 from models.training.ranker_start import as_cut, starts
 from models.training.ranker_terms import Contrast, Fit, KindHeads, Step, rank
 from models.training.score_levels import ScoreLevels
 from models.training.timeline import Requests
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Rows = NDArray[np.int32]
-
 
 BLOCK = 4
 """Requests ranked at once outside training: so few that events x candidates stay in cache."""
+MARGIN = 1.0
+"""Standard errors by which an epoch has to be better than the start to take its place (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,30 @@ class RankerModel:
         self, batch: Batch, pools: list[Pool], width: int, query: Floats | None = None
     ) -> list[Floats]:
         """Logits of each request's best `width` candidates; `query` [R, q] are searches', None = none is."""
+        lengths = iter([min(len(pool.rows), width) for pool in pools])
+        blocks = self._ranked(batch, pools, width, query)
+        return [row[: next(lengths)] for told in blocks for row in told.logits.numpy()]
+
+    def ranges(self, batch: Batch, pools: list[Pool], width: int) -> Ranges:
+        """How large the experts' values get over each request's best `width` candidates.
+
+        Raises:
+            ValueError: there is no request.
+        """
+        return Ranges.of(self.ranker, (told.shared for told in self._ranked(batch, pools, width)))
+
+    def _ranked(
+        self, batch: Batch, pools: list[Pool], width: int, query: Floats | None = None
+    ) -> Iterator[Ranked]:
+        """Blocks of requests, one after the other, in evaluation mode."""
         self.ranker.eval()
-        found: list[Floats] = []
         with torch.no_grad():
             table = self.ranker.items(self.items.eval().all())
             for block in in_blocks(len(pools), BLOCK):
                 rows, cross = padded(pools[block], width)
                 part = batch.at(torch.arange(block.start, block.stop))
                 asked = None if query is None else torch.from_numpy(query[block])
-                told = rank(self.ranker, table, part, torch.from_numpy(rows), torch.from_numpy(cross), asked)
-                lengths = [min(len(pool.rows), width) for pool in pools[block]]
-                found += [row[:length] for row, length in zip(told.logits.numpy(), lengths, strict=True)]
-        return found
+                yield rank(self.ranker, table, part, torch.from_numpy(rows), torch.from_numpy(cross), asked)
 
     def turn_queries(self, turn: Floats) -> None:
         """Read queries [d + 1] of another space; `turn` [d, d] takes its directions to those learned in."""
@@ -128,6 +144,7 @@ def train_ranker(
     *,
     start: ItemTower | None = None,
     cut: Mapping[str, float] = ONLY_PRERANK,
+    margin: float = MARGIN,
 ) -> RankerModel:
     """Train in phases; keep the state that ranks `validation` best among `width` candidates.
 
@@ -135,9 +152,10 @@ def train_ranker(
     A warm-up, if configured, learns from older requests with the cross features hidden (at their mean).
     Listwise linear fits then find how much to trust each score and the experts. The last phase learns from
     requests that the earlier stages never saw, with the scores that serving will see. It starts from one of
-    these fits or from the weights of the `cut`, whichever ranks best, and the start competes with each epoch:
-    on little data the ranker is not worse than the stage before it (our choice). Its items start from those
-    of the tower `start`. `query` is the number of components of a search's query.
+    these fits or from the weights of the `cut`, whichever ranks best. Its place takes the best of
+    the epochs that gain more than `margin` standard errors of their gain: on little data the ranker is not
+    worse than the stage before it, and what validation likes by chance is not served (our choice). Its items
+    start from those of the tower `start`. `query` is the number of components of a search's query.
     """
     torch.manual_seed(seed)
     trainer = _Trainer(features, data, config, query, seed)
@@ -145,7 +163,7 @@ def train_ranker(
         trainer.items.start_from(start)
     if config.warmup_epochs and config.warmup_requests and len(data.older):
         trainer.warm_up()
-    return trainer.train(width, trainer.starts(width, cut))
+    return trainer.train(width, trainer.starts(width, cut), margin)
 
 
 class _Trainer:
@@ -206,16 +224,13 @@ class _Trainer:
         found = starts(data.pools, data.requests.target, width, columns)
         return [*found, as_cut(cut, scale)]
 
-    def train(self, width: int, starts: list[tuple[Floats, float]]) -> RankerModel:
+    def train(self, width: int, starts: list[tuple[Floats, float]], margin: float) -> RankerModel:
         """Learn from the funnel's own candidates and scores, from the best of `starts`."""
-        data, config = self.data, self.config
+        data, config, users = self.data, self.config, self.data.validation.user
         batches = self.features.batch(data.requests)
-        # Whose target the cut lost counts 0 whatever the ranker says of the others.
-        found = [r for r, pool in enumerate(data.validation_pools) if 0 <= pool.place < width]
-        pools = [data.validation_pools[r] for r in found]
-        validation = self.features.batch(data.validation.at(np.array(found, np.int64)))
-        share = len(found) / max(len(data.validation), 1)
-        best = (-1.0, self.items.state_dict(), self.ranker.state_dict())
+        judged = self._judging(width)
+        start = self._begin(starts, judged)
+        best = (_mean(start), copy.deepcopy(self.items.state_dict()), copy.deepcopy(self.ranker.state_dict()))
 
         def loss(index: Tensor) -> Tensor:
             rows, cross = drawn(data, index.numpy(), width, config, self.random)
@@ -225,20 +240,13 @@ class _Trainer:
 
         def after_epoch(epoch: int) -> str:
             nonlocal best
-            model = RankerModel(self.items, self.ranker, 0.0)
-            value = share * funnel_ndcg(model.logits(validation, pools, width), pools)
-            if value > best[0]:
-                best = (
-                    value,
-                    copy.deepcopy(self.items.state_dict()),
-                    copy.deepcopy(self.ranker.state_dict()),
-                )
-            return f"validation NDCG@10 {value:.4f}"
+            found = judged()
+            value, error = _mean(found), standard_error(found - start, users)
+            if value > best[0] and _mean(found - start) > margin * error:
+                states = self.items.state_dict(), self.ranker.state_dict()
+                best = (value, *copy.deepcopy(states))
+            return f"validation NDCG@10 {value:.4f}, start {_mean(start):.4f}, error {error:.4f}"
 
-        for weights, blend in starts:
-            self.ranker.start_from(torch.from_numpy(weights), blend)
-            after_epoch(-1)
-        self.ranker.load_state_dict(best[2])
         fit(
             "ranker",
             self.parameters,
@@ -251,9 +259,39 @@ class _Trainer:
         self.ranker.load_state_dict(best[2])
         return RankerModel(self.items.eval(), self.ranker.eval(), best[0])
 
+    def _judging(self, width: int) -> Callable[[], Doubles]:
+        """What gives NDCG@10 of validation's requests [V] by the ranker as it then is."""
+        data, model = self.data, RankerModel(self.items, self.ranker, 0.0)
+        # Whose target the cut lost counts 0 whatever the ranker says of the others.
+        found = np.array([r for r, pool in enumerate(data.validation_pools) if 0 <= pool.place < width], int)
+        pools = [data.validation_pools[r] for r in found.tolist()]
+        batch = self.features.batch(data.validation.at(found))
+
+        def judged() -> Doubles:
+            values = np.zeros(len(data.validation))
+            values[found] = gains(model.logits(batch, pools, width), pools)
+            return values
+
+        return judged
+
+    def _begin(self, starts: list[tuple[Floats, float]], judged: Callable[[], Doubles]) -> Doubles:
+        """Start from the best of `starts`, and tell what it gives."""
+        tried = []
+        for weights, blend in starts:
+            self.ranker.start_from(torch.from_numpy(weights), blend)
+            tried.append(judged())
+        best = int(np.argmax([_mean(each) for each in tried]))
+        weights, blend = starts[best]
+        self.ranker.start_from(torch.from_numpy(weights), blend)
+        return tried[best]
+
     def _loss(self, batch: Batch, requests: Requests, rows: NDArray[np.int64], cross: Tensor) -> Tensor:
         query = torch.zeros(len(batch), self.ranker.query.in_features)
         return loss_of(self.items, self.ranker, self.terms, requests, batch, rows, cross, query)
+
+
+def _mean(values: Doubles) -> float:
+    return float(values.sum()) / max(len(values), 1)
 
 
 def loss_of(
@@ -325,13 +363,3 @@ def padded(pools: list[Pool], width: int) -> tuple[NDArray[np.int64], Floats]:
         rows[b, :length] = pool.rows[:length]
         cross[b, :length] = pool.cross[:length]
     return rows, cross
-
-
-def funnel_ndcg(scores: list[Floats], pools: list[Pool], k: int = 10) -> float:
-    """Mean NDCG@k of the ranked candidates; a target that the funnel lost counts 0."""
-    total = 0.0
-    for values, pool in zip(scores, pools, strict=True):
-        if 0 <= pool.place < len(values):
-            place = int((values > values[pool.place]).sum())
-            total += 1 / np.log2(place + 2) if place < k else 0.0
-    return total / max(len(pools), 1)

@@ -19,6 +19,7 @@ from models.training.candidates import Candidates
 from models.training.encoders import Encoders
 from models.training.features import Features
 from models.training.funnel import Pool
+from models.training.gains import gains, standard_error
 from models.training.ground import Ground
 from models.training.networks import item_tower
 from models.training.query import train_query, usable
@@ -177,7 +178,7 @@ class _Phase:
         def after_epoch(epoch: int) -> str:
             nonlocal best
             lost = floor - self._recommended(model)
-            error = float(lost.std() / max(len(lost), 1) ** 0.5)
+            error = standard_error(lost, self.data.validation.user)
             searched = float(self._searched(model, read=True).mean())
             if searched > best[0] and lost.mean() <= error:
                 states = model.items.state_dict(), model.ranker.state_dict()
@@ -235,7 +236,7 @@ class _Phase:
     def _recommended(self, model: RankerModel) -> Doubles:
         """NDCG@10 of validation's requests: [V]."""
         pools = self.data.validation_pools
-        return _gains(model.logits(self.validation, pools, self.plan.ranked), pools)
+        return gains(model.logits(self.validation, pools, self.plan.ranked), pools)
 
     def _searched(self, model: RankerModel, *, read: bool) -> Doubles:
         """NDCG@10 of validation's searches in the order that serving would give them: [S]."""
@@ -243,7 +244,7 @@ class _Phase:
         query = self.asked.judging.query if read else None
         logits = model.logits(self.judging, pools, self.plan.ranked, query)
         orders = [in_search(*each, self.plan) for each in zip(pools, dense, logits, strict=True)]
-        return _gains(orders, pools)
+        return gains(orders, pools)
 
 
 def in_search(pool: Pool, dense: Floats, logits: Floats, plan: Plan) -> Floats:
@@ -264,16 +265,6 @@ def _standard(values: NDArray[Any]) -> Doubles:
     values = values.astype(np.float64)
     spread = float(values.std()) if len(values) else 0.0
     return (values - values.mean()) / spread if spread > 0 else np.zeros(len(values))
-
-
-def _gains(scores: list[Floats], pools: list[Pool], k: int = 10) -> Doubles:
-    """NDCG@k of each request; 0 where the target was lost."""
-    gains = np.zeros(len(pools))
-    for r, (values, pool) in enumerate(zip(scores, pools, strict=True)):
-        if 0 <= pool.place < len(values):
-            place = int((values > values[pool.place]).sum())
-            gains[r] = 1 / np.log2(place + 2) if place < k else 0.0
-    return gains
 
 
 def _both(first: Requests, second: Requests) -> Requests:

@@ -19,13 +19,16 @@ from models.training.config import TrainConfig
 from models.training.distil import Asked, agreement, distil, reordered
 from models.training.encoders import Encoders, turn
 from models.training.funnel import Pool
+from models.training.gains import funnel_ndcg
 from models.training.ground import Ground, deterministic
 from models.training.names import check_names
 from models.training.posterior import fit_posterior
 from models.training.preranker import PreRankerModel, interest_cosine
 from models.training.query_model import text_model
-from models.training.ranker import RankerData, RankerModel, funnel_ndcg, train_ranker
+from models.training.ranges import Ranges
+from models.training.ranker import RankerData, RankerModel, train_ranker
 from models.training.ranker_searches import learn_searches
+from models.training.ranker_start import spread
 from models.training.score_levels import ScoreLevels
 from models.training.sponsored import Levels, check_samples, train_on_impressions
 from models.training.tables import Tables, decayed_popularity
@@ -61,6 +64,8 @@ class Trained:
     scorer: PairScorer | None = None
     complements: Complements | None = None
     posterior: Posterior | None = None
+    ranges: Ranges | None = None
+    """What the ranker's experts read and give, by validation's candidates; None where nobody measured."""
 
 
 def train(dataset: Dataset, config: TrainConfig) -> Trained:
@@ -89,6 +94,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         told = _levels(ground, ranker, judged, plan)
         levels = levels or told
         calibrator, tried, posterior = _calibrated(ground, levels)
+        ranges = _ranges(ground, ranker, judged, plan)
     interests = preranker.interests(ground.features.batch(ground.validation))
     metrics = {
         "validation": {
@@ -135,6 +141,7 @@ def train(dataset: Dataset, config: TrainConfig) -> Trained:
         final.scorer,
         complements,
         posterior,
+        ranges,
     )
 
 
@@ -237,6 +244,14 @@ def _levels(ground: Ground, ranker: RankerModel, judged: Asked, plan: Plan) -> L
     requests = judged.requests
     logits = ranker.logits(ground.features.batch(requests), judged.pools, plan.ranked)
     return Levels(logits, judged.pools, requests.placement, requests.now_ms)
+
+
+def _ranges(ground: Ground, ranker: RankerModel, judged: Asked, plan: Plan) -> Ranges | None:
+    if not judged.pools:
+        return None
+    some = spread(np.arange(len(judged.requests)))
+    pools = [judged.pools[r] for r in some]
+    return ranker.ranges(ground.features.batch(judged.requests.at(some)), pools, plan.ranked)
 
 
 def _judge_funnel(pools: list[Pool], plan: Plan) -> dict[str, float]:

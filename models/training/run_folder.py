@@ -21,6 +21,7 @@ from models.schema import Schema
 from models.training.config import TrainConfig
 from models.training.networks import Networks
 from models.training.query_model import QueryModel
+from models.training.ranges import Ranges
 from models.training.run import Trained
 from retrieval.index import IndexSettings
 from retrieval.index_card import IndexCard, Recall, kept
@@ -44,6 +45,8 @@ class Run:
     query: QueryModel | None
     """None in a run of a time when there was no query tower."""
     about: dict[str, Any]
+    ranges: Ranges | None = None
+    """None in a run of a time when the ranker's were not measured."""
 
 
 def write_run(folder: Path, trained: Trained) -> None:
@@ -64,6 +67,8 @@ def write_run(folder: Path, trained: Trained) -> None:
             trained.ranker.ranker,
         ).save(temporary)
         trained.encoders.query.save(temporary)
+        if trained.ranges is not None:
+            trained.ranges.save(temporary)
         write_json(temporary / artifacts.SCHEMA, trained.schema.to_json())
         write_json(temporary / artifacts.SERVING, {"plan": trained.plan.to_json()})
         write_json(temporary / artifacts.CALIBRATOR, trained.calibrator.to_json())
@@ -99,12 +104,13 @@ def read_run(folder: Path) -> Run:
         tokens = np.load(folder / artifacts.ITEM_TOKENS)
         networks = Networks.build(config, schema, tokens).load(folder)
         query = QueryModel.load(folder, config.query, networks.items.dim)
+        ranges = Ranges.load(folder)
     except artifacts.BundleError as error:
         raise RunError(str(error)) from error
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"{folder}: not a finished training run of this version: {reason}") from error
-    return Run(folder, config, schema, networks, query, about)
+    return Run(folder, config, schema, networks, query, about, ranges)
 
 
 def _write_items(folder: Path, dataset: Dataset, trained: Trained) -> None:

@@ -25,6 +25,8 @@ ARRIVED = "cascada.arrived"
 """In the scope of a call whose arrival is known better than by when its turn in the loop came."""
 LEFT = "cascada.left"
 """In the scope of a call whose client can be looked after for nothing: tells whether it has gone."""
+REPLY = "cascada.reply"
+"""In the scope of a call whose answer can be sent as a whole: takes status, headers and body."""
 ACCEPTED = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _log = logging.getLogger("cascada.access")
 

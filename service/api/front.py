@@ -14,10 +14,10 @@ from http import HTTPStatus
 
 from pydantic import BaseModel
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from service.admission import Admission
-from service.api.entrance import HEADER, Register
+from service.api.entrance import HEADER, REPLY, Register
 from service.api.errors import to_response
 from service.api.keys import Keyring
 from service.api.shortcut import Direct, first, is_json
@@ -51,7 +51,7 @@ class Front:
         self._limit = limit
         self._parts = parts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
+    async def __call__(self, scope: Scope, receive: Receive) -> Receive | None:
         """Answer a call that was announced (`service.overload.doorkeeper`).
 
         None = it has its answer; else the app has to give one, to what is received by what is returned.
@@ -69,7 +69,7 @@ class Front:
         body = direct.read(raw)
         if body is None:
             return first(message, receive)
-        await self._answer(direct, body, scope, receive, send)
+        await self._answer(direct, body, scope, receive)
         return None
 
     def _forget(self, scope: Scope) -> None:
@@ -78,9 +78,7 @@ class Front:
         self._pressure.enter(announced=True)
         self._pressure.leave(0.0, answered=False)
 
-    async def _answer(
-        self, direct: Direct, body: BaseModel, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _answer(self, direct: Direct, body: BaseModel, scope: Scope, receive: Receive) -> None:
         call, status = self._register.call(scope), 499
         token = CONTEXT.set({"request_id": call.request_id})
         self._pressure.enter(announced=True)
@@ -89,18 +87,17 @@ class Front:
                 with self._admission.permit():
                     response = await direct.answer(body, scope, receive, self._parts)
                     status = response.status_code
-                    await _send(response, call.request_id, send)
+                    await _reply(response, call.request_id, scope)
             except Shed as refusal:
                 response = to_response(refusal)
                 status = response.status_code
-                await _send(response, call.request_id, send)
+                await _reply(response, call.request_id, scope)
         finally:
             self._pressure.leave(time.monotonic() - call.arrived, status == HTTPStatus.OK)
             self._register.finish(scope, call, status)
             CONTEXT.reset(token)
 
 
-async def _send(response: Response, request_id: str, send: Send) -> None:
+async def _reply(response: Response, request_id: str, scope: Scope) -> None:
     headers = [*response.raw_headers, (_HEADER, request_id.encode("latin-1"))]
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    await scope[REPLY](response.status_code, headers, response.body)

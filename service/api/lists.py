@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from models.masks import every
 from service.api.auctions import auction_of, sponsored_of
 from service.cascade.merge import names_of
 from service.cascade.query import Outcome
@@ -18,7 +13,7 @@ from service.recommender import Answered
 
 
 def render(answered: Answered) -> dict[str, Any]:
-    """The body of `service.api.schemas.ListOut`."""
+    """The body of `service.api.schemas.ListOut`; a number that is not finite is written as null."""
     query, outcome = answered.query, answered.outcome
     body: dict[str, Any] = {
         "request_id": query.request_id,
@@ -46,7 +41,9 @@ def _items(answered: Answered) -> list[dict[str, Any]]:
     outcome, first = answered.outcome, answered.query.offset + 1
     sources = outcome.columns["sources"].tolist()
     named = {bits: names_of(bits, outcome.source_names) for bits in set(sources)}
-    scores, pctr = _numbers(outcome.columns["score"]), _pctr(outcome)
+    scores, interests = outcome.columns["score"].tolist(), _interests(answered)
+    # None has any where the plan ends before the ranker.
+    pctr = outcome.columns["pctr"].tolist() if "pctr" in outcome.columns else [None] * len(scores)
     items: list[dict[str, Any]] = [
         {
             "item_id": item,
@@ -54,23 +51,16 @@ def _items(answered: Answered) -> list[dict[str, Any]]:
             "score": scores[i],
             "pctr": pctr[i],
             "sources": named[sources[i]],
+            "interest": interests[i],
         }
         for i, item in enumerate(answered.item_ids)
     ]
-    _add(items, "interest", _interests(answered))
     if "propensity" in outcome.columns:
-        _add(items, "propensity", _numbers(outcome.columns["propensity"]))
+        _add(items, "propensity", outcome.columns["propensity"].tolist())
     if answered.auction is not None:
         for place, slot in answered.auction.sold.items():
             items[place]["sponsored"] = sponsored_of(slot)
     return items
-
-
-def _pctr(outcome: Outcome) -> list[float | None]:
-    """Click probabilities; none where the plan ends before the ranker."""
-    if "pctr" not in outcome.columns:
-        return [None] * len(outcome.rows)
-    return _numbers(outcome.columns["pctr"])
 
 
 def _interests(answered: Answered) -> list[dict[str, str] | None]:
@@ -97,10 +87,3 @@ def _funnel(outcome: Outcome) -> dict[str, int]:
 def _add(items: Sequence[dict[str, Any]], name: str, values: Sequence[Any]) -> None:
     for item, value in zip(items, values, strict=True):
         item[name] = value
-
-
-def _numbers(column: NDArray[np.generic]) -> list[float | None]:
-    """Plain numbers; what is not finite becomes null."""
-    if every(np.isfinite(column)):
-        return cast(list[float | None], column.tolist())
-    return [value if math.isfinite(value) else None for value in column.tolist()]

@@ -77,6 +77,11 @@ def _relation(value: str) -> str:
     return value
 
 
+def _empty(**rules: Any) -> Any:
+    """A list that is empty where a call says nothing of it; a default is copied deeply for each."""
+    return Field(default_factory=list, json_schema_extra={"default": []}, **rules)
+
+
 class Body(BaseModel):
     """Unknown fields, loose types, NaN and infinities are refused."""
 
@@ -124,10 +129,10 @@ class ListIn(Body):
     count: Count = 20
     placement: Name = "default"
     filter: Json | None = Field(None, description="A rule over item attributes.")
-    boost: list[BoostIn] = Field([], max_length=16)
-    exclude_items: list[Id] = Field([], max_length=10_000)
+    boost: list[BoostIn] = _empty(max_length=16)
+    exclude_items: list[Id] = _empty(max_length=10_000)
     exclude_own: OwnIn | None = Field(None, description="Leave out what the user sells or made.")
-    caps: list[CapIn] = Field([], max_length=8, description="All of them hold; the page may be shorter.")
+    caps: list[CapIn] = _empty(max_length=8, description="All of them hold; the page may be shorter.")
     cursor: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = Field(
         None, description="`next_cursor` of the page before."
     )
@@ -139,7 +144,7 @@ class ListIn(Body):
 class RecommendIn(ListIn):
     """`POST /v1/recommend`"""
 
-    session: list[SessionEventIn] = Field([], max_length=200)
+    session: list[SessionEventIn] = _empty(max_length=200)
     include_seen: bool | None = Field(
         None, description="Whether items of the user's history may be returned."
     )
@@ -153,8 +158,7 @@ class SearchIn(RecommendIn):
     """`POST /v1/search`"""
 
     query: Annotated[str, StringConstraints(max_length=_TEXT)]
-    facets: list[Name] = Field(
-        [],
+    facets: list[Name] = _empty(
         max_length=8,
         description="Categories and sets whose values are counted over the items that have a word of the "
         "query and pass the filters, at most as many as the plan has candidates.",

@@ -286,7 +286,7 @@ class _Parts:
         model = self.bundle.interest_model(self.plan)
         return (
             UserVector(tower),
-            UserInterests.of(model, self.bundle.schema, self.plan, self._size("interests")),
+            UserInterests.of(model, self.bundle.schema, self.plan),
             *(() if self.bundle.factors is None else (UserFactors(self.bundle.factors, self.plan),)),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +21,7 @@ class Candidates:
     """
 
     rows: Rows
-    columns: Mapping[str, Column]
+    columns: MappingProxyType[str, Column]
 
     @classmethod
     def of(cls, rows: Rows, **columns: Column) -> Candidates:
@@ -53,8 +52,12 @@ class Candidates:
 
     def take(self, index: NDArray[Any]) -> Candidates:
         """The only way to drop or reorder: the candidates at positions `index` (or under a boolean mask)."""
-        taken = {name: _sealed(column[index]) for name, column in self.columns.items()}
-        return Candidates(_sealed(self.rows[index]), MappingProxyType(taken))
+        taken = {name: column[index] for name, column in self.columns.items()}
+        for column in taken.values():
+            column.flags.writeable = False
+        rows = self.rows[index]
+        rows.flags.writeable = False
+        return Candidates(rows, MappingProxyType(taken))
 
     def with_column(self, name: str, column: Column) -> Candidates:
         """The only way to add: a new column of N values.
@@ -66,14 +69,12 @@ class Candidates:
             raise ValueError(f"column {name!r} has an owner already")
         if len(column) != len(self.rows):
             raise ValueError(f"column {name!r} has {len(column)} values for {len(self.rows)} rows")
-        return Candidates(self.rows, MappingProxyType({**self.columns, name: _frozen(column)}))
+        return Candidates(self.rows, MappingProxyType(self.columns | {name: _frozen(column)}))
 
 
 def _frozen(array: Column) -> Column:
     """A view that nobody can write through; the array itself stays its owner's."""
-    return _sealed(array.view()) if array.flags.writeable else array
-
-
-def _sealed(array: Column) -> Column:
-    array.flags.writeable = False
+    if array.flags.writeable:
+        array = array.view()
+        array.flags.writeable = False
     return array

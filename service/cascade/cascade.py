@@ -93,30 +93,31 @@ class Cascade:
     def _stages(self, run: Run, trace: Trace | None) -> Steps[Outcome]:
         for hydrator in self.hydrators:
             run.hydrate(hydrator)
-            yield from run.pause()
+            yield
         found: dict[str, Candidates] = {}
         for source in self.sources:
             batch = run.fetch(self.widen(source), late=any(len(other) for other in found.values()))
             if batch is not None:
                 found[source.name] = batch
-            yield from run.pause()
-        batch = run.merge(found, self.source_names, self.shares)
+            yield
+        names = self.source_names
+        batch = run.merge(found, names, self.shares)
         _show(trace, MERGED, batch)
-        yield from run.pause()
+        yield
         for one in self.filters:
             if one.applies(run.query):
                 batch = run.filter(one, batch)
         _show(trace, "filter", batch)
-        yield from run.pause()
+        yield
         for one_round in self.rounds:
             for scorer in one_round.scorers:
                 batch = run.score(scorer, batch)
-                yield from run.pause()
+                yield
             _show(trace, one_round.name, batch, SCORED)
             batch = run.select(one_round, batch)
             _show(trace, one_round.name, batch)
-            yield from run.pause()
-        return run.answer(batch, self.source_names)
+            yield
+        return run.answer(batch, names)
 
 
 def _show(trace: Trace | None, name: str, batch: Candidates, suffix: str = "") -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.masks import every, some
+from models.masks import every, marked, some
 from service.cascade.candidates import Candidates
-from service.cascade.membership import has_twice, is_rising
+from service.cascade.membership import has_twice
 from service.cascade.query import Query
 from service.cascade.stages import Stage
 from service.errors import ContractViolation
+
+_SINGLE, _MASK = np.dtype(np.float32), np.dtype(np.bool_)
 
 
 class NoFiniteScore(Exception):
@@ -35,15 +37,15 @@ def candidates(stage: Stage, result: Any) -> Candidates:
         raise ContractViolation(stage.name, f"proposed rows of {_form(result.rows)}, not int32 [N]")
     if "score" not in result.columns:
         raise ContractViolation(stage.name, "proposed candidates without a column 'score'")
-    _vector(stage, result["score"], np.float32, len(result))
+    _vector(stage, result["score"], _SINGLE, len(result))
     if has_twice(result.rows):
         raise ContractViolation(stage.name, "proposed an item twice")
     return result
 
 
-def mask(stage: Stage, result: Any, size: int) -> NDArray[np.bool_]:
+def mask(stage: Stage, result: Any, batch: Candidates) -> NDArray[np.bool_]:
     """A filter's result."""
-    return _vector(stage, result, np.bool_, size)
+    return _vector(stage, result, _MASK, len(batch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,48 +55,55 @@ class Scored:
     values: NDArray[np.float32]
     odd: int
 
+    def __len__(self) -> int:
+        return len(self.values)
 
-def scores(stage: Stage, result: Any, size: int) -> Scored:
+
+def scores(stage: Stage, result: Any, batch: Candidates) -> Scored:
     """A scorer's result.
 
     Raises:
         NoFiniteScore: none of the scores is finite.
     """
-    vector = _vector(stage, result, np.float32, size)
-    odd = size - int(np.count_nonzero(np.isfinite(vector)))
-    if size and odd == size:
-        raise NoFiniteScore(f"none of {size} scores of {stage.name!r} is finite")
-    return Scored(vector, odd)
+    vector = _vector(stage, result, _SINGLE, len(batch))
+    finite = np.isfinite(vector)
+    if every(finite):
+        return Scored(vector, 0)
+    if not some(finite):
+        raise NoFiniteScore(f"none of {len(vector)} scores of {stage.name!r} is finite")
+    return Scored(vector, len(vector) - int(np.count_nonzero(finite)))
 
 
-def positions(stage: Stage, result: Any, count: int, size: int) -> NDArray[np.intp]:
-    """A selector's result: at most `size` distinct positions below `count`."""
+def positions(stage: Stage, result: Any, batch: Candidates, size: int) -> NDArray[np.intp]:
+    """A selector's result: at most `size` distinct positions in the batch."""
     if not isinstance(result, np.ndarray) or result.ndim != 1 or result.dtype.kind not in "iu":
         raise ContractViolation(stage.name, f"picked {_form(result)}, not integers [n]")
     if len(result) > size:
         raise ContractViolation(stage.name, f"picked {len(result)} candidates, at most {size} were wanted")
-    # Heads of a batch are in order: only the picks of those who rank have to be sorted.
-    ordered = result if is_rising(result) else np.sort(result)
-    if len(ordered) and (ordered[0] < 0 or ordered[-1] >= count):
+    count = len(batch)
+    # As numbers without a sign negative ones are the largest.
+    if not every(result.astype(np.uintp) < count):
         raise ContractViolation(stage.name, f"picked a position outside 0..{count - 1}")
-    if some(ordered[1:] == ordered[:-1]):
+    if len(result) > np.count_nonzero(marked(result, count)):
         raise ContractViolation(stage.name, "picked a candidate twice")
     return result
 
 
-def chances(stage: Stage, result: Any, size: int) -> NDArray[np.float32] | None:
+def chances(
+    stage: Stage, result: Any, batch: Candidates, picked: NDArray[np.intp]
+) -> NDArray[np.float32] | None:
     """A propensity of each pick, or None."""
     if result is None:
         return None
-    vector = _vector(stage, result, np.float32, size)
+    vector = _vector(stage, result, _SINGLE, len(picked))
     if not every((vector > 0) & (vector <= 1 + 1e-6)):
         raise ContractViolation(stage.name, "gave a pick a propensity that is not above 0 and at most 1")
     return vector
 
 
-def _vector(stage: Stage, result: Any, dtype: type[np.generic], size: int) -> NDArray[Any]:
+def _vector(stage: Stage, result: Any, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
     if not isinstance(result, np.ndarray) or result.shape != (size,) or result.dtype != dtype:
-        raise ContractViolation(stage.name, f"returned {_form(result)}, not {dtype.__name__} [{size}]")
+        raise ContractViolation(stage.name, f"returned {_form(result)}, not {dtype} [{size}]")
     return result
 
 

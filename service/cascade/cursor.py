@@ -31,6 +31,7 @@ LIMIT = 1000
 """Items that one list shows over all its pages."""
 _HEAD = struct.Struct("<BII")
 _SEAL = 8
+_plain = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +110,4 @@ def _list_of(request: Request) -> int:
         [dict(boost) for boost in request.boost],
         request.include_seen,
     ]
-    return zlib.crc32(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode())
+    return zlib.crc32(_plain(parts).encode())

@@ -21,7 +21,7 @@ def is_among(rows: Rows, others: Rows) -> NDArray[np.bool_]:
     if len(others):
         perhaps = perhaps_among(rows, others)
         wanted, ordered = rows[perhaps], np.sort(others)
-        found[perhaps] = ordered[np.searchsorted(ordered, wanted) % len(ordered)] == wanted
+        found[perhaps] = ordered[ordered.searchsorted(wanted) % len(ordered)] == wanted
     return found
 
 

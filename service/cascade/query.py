@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NewType
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.encode import History
+from models.masks import marked
 from retrieval.interests import NO_PREFERENCES, Interests
 from retrieval.order import descending
 from retrieval.preferences import Preferences
@@ -150,7 +151,7 @@ class UserState:
     tower knows nothing of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Query:
     """One call for a list after validation and hydration.
 
@@ -202,9 +203,7 @@ class Query:
     def with_state(self, state: UserState) -> Query:
         """The same query with another state: `dataclasses.replace`, several times faster."""
         other: Query = object.__new__(Query)
-        for name in _FIELDS:
-            object.__setattr__(other, name, getattr(self, name))
-        object.__setattr__(other, "state", state)
+        other.__dict__.update(self.__dict__, state=state)
         return other
 
     @property
@@ -213,30 +212,33 @@ class Query:
         return not self.include_muted and len(self.preferences.muted) > 0
 
 
-_FIELDS = tuple(each.name for each in fields(Query))
-
-
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """Where candidates ended.
+    """Where candidates ended: those that the stage `saw`, but for those that it `kept`.
 
     `stage` "answer" = returned; "filter" = ruled out by the filter `reason`; else the round that cut them,
-    the first of them right behind the candidates that it kept. They are kept as they were `found`, since few
-    look at their order; with `scores` the best of them come first.
+    the first of them right behind the candidates that it kept. Who they are is found out when somebody asks,
+    since few do; with `scores` [N] of all that it saw the best of them come first.
     """
 
     stage: str
     reason: str
-    found: Rows
+    saw: Rows
     scores: Floats | None = None
+    kept: NDArray[np.intp] | NDArray[np.bool_] | None = None
+    """Positions or a mask; None = nothing."""
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.rows)
 
     @property
     def rows(self) -> Rows:
         """[N] best first as that stage saw them."""
-        return self.found if self.scores is None else self.found[descending(self.scores, self.found)]
+        rows, scores = self.saw, self.scores
+        if self.kept is not None:
+            gone = ~marked(self.kept, len(rows))
+            rows, scores = rows[gone], None if scores is None else scores[gone]
+        return rows if scores is None else rows[descending(scores, rows)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,7 @@ class Outcome:
     `sources` (bit i = `source_names[i]` proposed the item); `interest_index` (which of `state.interests`
     found it, -1 = none) if that source answered; and every feature that a scorer added. `fates` account for
     every candidate that was fetched, each exactly once. `degraded` names the stages whose fallback was taken.
-    `timings_ms` are by sort and stage, as in `source.popular`, and `total`.
+    `timings_ms` are by sort and stage, as in `source.popular`, and their `total`.
     """
 
     rows: Rows

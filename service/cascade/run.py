@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from service.cascade.merge import merge
 from service.cascade.observe import Observer
 from service.cascade.query import Fate, Outcome, Query
 from service.cascade.round import Round
-from service.cascade.stages import Chance, Filter, Hydrator, Scorer, Source, Stage
+from service.cascade.stages import Filter, Hydrator, Scorer, Source, Stage
 from service.errors import ContractViolation
 
 T = TypeVar("T")
+Given = TypeVarTuple("Given")
 _Report = tuple[str, str, float, int, int, bool]
 """A stage's sort and name, its seconds, rows in and out, and whether it failed."""
 
@@ -27,49 +28,28 @@ _Report = tuple[str, str, float, int, int, bool]
 class Run:
     """Mutable bookkeeping of one query; lives on one thread, for one call of `Cascade.run`.
 
-    Its time is its own: what others do while it pauses does not count.
+    Its time is that of its stages: what others do while it pauses between two of them does not count.
     """
 
     def __init__(self, cascade: str, query: Query, observer: Observer, clock: Callable[[], float]) -> None:
+        self.query = query
+        """The query as far as it is hydrated."""
         self._cascade = cascade
-        self._query = query
         self._observer = observer
         self._clock = clock
-        self._since = clock()
-        self._spent = 0.0
         self._reports: list[_Report] = []
         self._missing: set[str] = set()
         self._degraded: list[str] = []
         self._fates: list[Fate] = []
 
-    @property
-    def query(self) -> Query:
-        """The query as far as it is hydrated."""
-        return self._query
-
-    def pause(self) -> Iterator[None]:
-        """One step of a cascade ends here, and the next begins."""
-        self._spent += self._clock() - self._since
-        yield
-        self._since = self._clock()
-
     def hydrate(self, stage: Hydrator) -> None:
         """Extend the query."""
-        query = self._attempt(
-            "hydrate", stage, 0, lambda: contracts.query(stage, stage.hydrate(self._query)), lambda _: 0
-        )
-        self._query = query or self._query
+        query = self._attempt("hydrate", stage, True, stage.hydrate, contracts.query)
+        self.query = query or self.query
 
     def fetch(self, stage: Source, late: bool) -> Candidates | None:
         """What a source proposes; None if it failed, or if the deadline passed and it came too `late`."""
-        return self._attempt(
-            "source",
-            stage,
-            0,
-            lambda: contracts.candidates(stage, stage.fetch(self._query)),
-            len,
-            optional=late,
-        )
+        return self._attempt("source", stage, late, stage.fetch, contracts.candidates)
 
     def merge(
         self, found: Mapping[str, Candidates], names: tuple[str, ...], shares: Mapping[str, float]
@@ -90,84 +70,53 @@ class Run:
         """The candidates that the filter keeps; its failure is the request's."""
         started = self._clock()
         try:
-            keep = contracts.mask(stage, stage.keep(self._query, batch), len(batch))
+            keep = contracts.mask(stage, stage.keep(self.query, batch), batch)
         except Exception:
             self._report("filter", stage.name, started, len(batch), 0, failed=True)
             raise
         kept = batch
         if not every(keep):
-            kept, gone = batch.take(keep), batch.rows[~keep]
-            self._observer.on_filter(self._cascade, stage.name, len(gone))
-            self._fates.append(Fate("filter", stage.name, gone))
+            kept = batch.take(keep)
+            self._observer.on_filter(self._cascade, stage.name, len(batch) - len(kept))
+            self._fates.append(Fate("filter", stage.name, batch.rows, kept=keep))
         self._report("filter", stage.name, started, len(batch), len(kept))
         return kept
 
     def score(self, stage: Scorer, batch: Candidates) -> Candidates:
         """The batch with the scorer's column."""
-        scores = self._attempt(
-            "score",
-            stage,
-            len(batch),
-            lambda: contracts.scores(stage, stage.score(self._query, batch), len(batch)),
-            lambda _: len(batch),
-            optional=stage.optional,
-        )
-        if scores is None:
+        scored = self._attempt("score", stage, stage.optional, stage.score, contracts.scores, batch)
+        if scored is None:
             return batch.with_column(stage.name, np.full(len(batch), np.nan, np.float32))
-        if scores.odd:
-            self._observer.on_nonfinite(self._cascade, stage.name, scores.odd)
-        return batch.with_column(stage.name, scores.values)
+        if scored.odd:
+            self._observer.on_nonfinite(self._cascade, stage.name, scored.odd)
+        return batch.with_column(stage.name, scored.values)
 
     def select(self, one: Round, batch: Candidates) -> Candidates:
         """The best of the batch, in order; the fate of the others is this round."""
-        size = one.size_for(self._query)
-        picked = self._attempt(
-            "select",
-            one.selector,
-            len(batch),
-            lambda: contracts.positions(
-                one.selector, one.selector.pick(self._query, batch, size), len(batch), size
-            ),
-            len,
-            optional=False,
-        )
+        selector, size = one.selector, one.size_for(self.query)
+        picked = self._attempt("select", selector, False, selector.pick, contracts.positions, batch, size)
         if picked is None:
-            picked = np.arange(min(size, len(batch)))
-        elif one.chance is not None and len(picked):
-            chances = self._chances(one.chance, batch, picked)
-            kept = self._cut(one, batch, picked)
-            return kept if chances is None else kept.with_column("propensity", chances)
-        return self._cut(one, batch, picked)
-
-    def _chances(
-        self, stage: Chance, batch: Candidates, picked: NDArray[np.intp]
-    ) -> NDArray[np.float32] | None:
-        """How probable each pick was; None where it was certain, or where nobody can say."""
-        return self._attempt(
-            "chance",
-            stage,
-            len(picked),
-            lambda: contracts.chances(stage, stage.chances(self._query, batch, picked), len(picked)),
-            lambda found: 0 if found is None else len(found),
-            optional=False,
-        )
+            return self._cut(one, batch, np.arange(min(size, len(batch))))
+        kept = self._cut(one, batch, picked)
+        if one.chance is None or len(picked) == 0:
+            return kept
+        chance = one.chance
+        chances = self._attempt("chance", chance, False, chance.chances, contracts.chances, batch, picked)
+        return kept if chances is None else kept.with_column("propensity", chances)
 
     def _cut(self, one: Round, batch: Candidates, picked: NDArray[np.intp]) -> Candidates:
         """The picked of the batch; the fate of the others is this round."""
         if len(picked) == len(batch):
             return batch if is_rising(picked) else batch.take(picked)
-        rest = np.ones(len(batch), bool)
-        rest[picked] = False
-        scores = batch[one.scorers[-1].name][rest] if one.scorers else None
-        self._fates.append(Fate(one.name, "cut", batch.rows[rest], scores))
+        scores = batch[one.scorers[-1].name] if one.scorers else None
+        self._fates.append(Fate(one.name, "cut", batch.rows, scores, picked))
         return batch.take(picked)
 
     def answer(self, batch: Candidates, source_names: tuple[str, ...]) -> Outcome:
         """Close the books."""
-        seconds = self._spent + self._clock() - self._since
         degraded = tuple(self._degraded)
         self._fates.append(Fate("answer", "returned", batch.rows))
-        timings, scoring = self._told()
+        timings, seconds, scoring = self._told()
         timings["total"] = seconds * 1000.0
         self._observer.on_answer(self._cascade, seconds, scoring, len(batch), degraded)
         return Outcome(
@@ -177,29 +126,32 @@ class Run:
             degraded=degraded,
             fates=tuple(self._fates),
             timings_ms=timings,
-            state=self._query.state,
+            state=self.query.state,
         )
 
     def _attempt(
         self,
         sort: str,
         stage: Stage,
-        rows_in: int,
-        call: Callable[[], T],
-        count: Callable[[T], int],
-        *,
-        optional: bool = True,
+        optional: bool,
+        verb: Callable[[Query, *Given], Any],
+        check: Callable[[Stage, Any, *Given], T],
+        *given: *Given,
     ) -> T | None:
-        """The stage's result, or None and a label."""
+        """What the stage made of the query and the `given`, once its contract is kept; else None and a label.
+
+        What is `optional` is left out once the deadline has passed.
+        """
         if not self._missing.isdisjoint(stage.requires):
             self._fall_back(stage, "input", None)
             return None
-        if optional and self._query.deadline is not None and self._clock() >= self._query.deadline:
+        query, started = self.query, self._clock()
+        if optional and query.deadline is not None and started >= query.deadline:
             self._fall_back(stage, "deadline", None)
             return None
-        started = self._clock()
+        rows_in = _rows(given[0]) if given else 0
         try:
-            result = call()
+            result = check(stage, verb(query, *given), *given)
         except ContractViolation:
             self._report(sort, stage.name, started, rows_in, 0, failed=True)
             raise
@@ -207,7 +159,7 @@ class Run:
             self._report(sort, stage.name, started, rows_in, 0, failed=True)
             self._fall_back(stage, "failed", error)
             return None
-        self._report(sort, stage.name, started, rows_in, count(result))
+        self._report(sort, stage.name, started, rows_in, _rows(result))
         return result
 
     def _fall_back(self, stage: Stage, reason: str, error: Exception | None) -> None:
@@ -221,22 +173,28 @@ class Run:
     ) -> None:
         self._reports.append((sort, name, self._clock() - started, rows_in, rows_out, failed))
 
-    def _told(self) -> tuple[dict[str, float], float]:
-        """Milliseconds by stage and the seconds of all scorers; the observer knows all after it.
+    def _told(self) -> tuple[dict[str, float], float, float]:
+        """Milliseconds by stage, seconds of all stages, and of all scorers; the observer knows all after it.
 
         It is told at the end, for its code is not in the caches between two stages.
         """
         timings: dict[str, float] = {}
-        scoring = 0.0
+        all_seconds = scoring = 0.0
         for sort, name, seconds, rows_in, rows_out, failed in self._reports:
             label = f"{sort}.{name}"
             timings[label] = timings.get(label, 0.0) + seconds * 1000.0
+            all_seconds += seconds
             if sort == "score":
                 scoring += seconds
             self._observer.on_stage(self._cascade, label, seconds, rows_in, rows_out, failed)
         self._reports.clear()
-        return timings, scoring
+        return timings, all_seconds, scoring
 
     def give_up(self) -> None:
         """Tell the observer what there was, of a query that gets no answer."""
         self._told()
+
+
+def _rows(of: object) -> int:
+    """How many candidates a stage was given or gave; a query is none."""
+    return len(of) if hasattr(of, "__len__") else 0

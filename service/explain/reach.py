@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.slots import largest_remainder
 from service.cascade.eligible import eligible
 from service.cascade.query import Floats, Query, Rows
 from service.cascade.sources.dense import Dense
@@ -103,7 +102,7 @@ def _among_interests(replay: Replay, query: Query, source: InterestSearch, row: 
     scores, ranks = _exactly(query, replay.catalogue, interests.queries, row)
     best, rank = float(scores[-1]), int(ranks[-1])
     taken, worst = _taken(replay.trace.funnel, source.name)
-    places = largest_remainder(interests.weights, max(taken, source.size))
+    places = interests.slots(max(taken, source.size))
     least = _least(replay, interests.queries)
     near = [
         InterestReach(named, float(scores[i]), int(ranks[i]), int(places[i]), least[i])

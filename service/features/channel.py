@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import hiredis
@@ -56,9 +57,15 @@ class _Call:
 
 
 class _Wire(asyncio.Protocol):
-    """One socket; calls are answered in the order in which they were sent."""
+    """One socket; calls are answered in the order in which they were sent.
 
-    def __init__(self) -> None:
+    What is sent in one turn of the event loop goes out together: requests come in bursts, and a write to a
+    socket takes as long as much of what else a read of a user takes.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._unsent: list[bytes] = []
         self._reader = hiredis.Reader()
         self._waiting: deque[_Call] = deque()
         self._transport: asyncio.Transport | None = None
@@ -96,9 +103,15 @@ class _Wire(asyncio.Protocol):
                 call.future.set_exception(ConnectionError(f"Redis closed the connection: {reason}"))
 
     def send(self, payload: bytes, call: _Call) -> None:
-        assert self._transport is not None
         self._waiting.append(call)
-        self._transport.write(payload)
+        self._unsent.append(payload)
+        if len(self._unsent) == 1:
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        payloads, self._unsent = self._unsent, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(payloads))
 
     def close(self) -> None:
         if self._transport is not None:
@@ -136,22 +149,25 @@ class Channel:
         """Whether the URL asks for nothing that only a pool can do, such as TLS."""
         return url.startswith(("redis://", "unix://")) and set(parse_url(url)) <= _PLAIN
 
-    async def read(self, commands: Sequence[Command]) -> list[Any]:
+    async def read(self, commands: Sequence[Command], within_s: float | None = None) -> list[Any]:
         """The reply of each command, all in one round trip; bytes, integers, None and lists of these.
+
+        A call that has less time than others says so by `within_s`.
 
         Raises:
             StoreUnavailable: no connection, no answer within the limit, or a command was refused.
         """
         started, failed = time.monotonic(), True
+        limit_s = shorter(self._timeout_s, within_s)
         try:
-            replies = await self.replies(commands)
+            replies = await self.replies(commands, limit_s)
             for reply in replies:
                 if isinstance(reply, hiredis.ReplyError):
                     raise StoreUnavailable(f"Redis: {reply}")
             failed = False
             return replies
         except TimeoutError as error:
-            raise StoreUnavailable(f"no answer within {self._timeout_s * 1000:.0f} ms") from error
+            raise StoreUnavailable(f"no answer within {limit_s * 1000:.0f} ms") from error
         except OSError as error:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
         finally:
@@ -167,14 +183,14 @@ class Channel:
             OSError: no connection.
         """
         payload, count = _packed(commands), len(commands)
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        until = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         try:
-            answer = await self._ask(payload, count, limit_s)
+            answer = await self._ask(payload, count, until)
         except ConnectionError:  # closed while it was idle, or just now
-            answer = await self._ask(payload, count, limit_s)
+            answer = await self._ask(payload, count, until)
         if isinstance(answer[0], hiredis.ReplyError) and str(answer[0]).startswith("LOADING"):
-            await asyncio.sleep(min(_LOADING_S, limit_s))
-            answer = await self._ask(payload, count, limit_s)
+            await asyncio.sleep(min(_LOADING_S, until - time.monotonic()))
+            answer = await self._ask(payload, count, until)
         return answer
 
     async def close(self) -> None:
@@ -186,16 +202,16 @@ class Channel:
         if self._wire is not None:
             await self._wire.end()
 
-    async def _ask(self, payload: bytes, replies: int, limit_s: float) -> list[Any]:
+    async def _ask(self, payload: bytes, replies: int, until: float) -> list[Any]:
         if self._closed:
             raise ConnectionError("closed here")
         wire = self._wire
         if wire is None or not wire.open:
-            wire = await self._connected()
-        loop = asyncio.get_running_loop()
-        call = _Call(loop.create_future(), replies, time.monotonic())
+            wire = await self._connected(until)
+        now = time.monotonic()
+        call = _Call(wire.loop.create_future(), replies, now)
         wire.send(payload, call)
-        timer = loop.call_later(limit_s, self._expire, loop, wire, call)
+        timer = wire.loop.call_later(until - now, self._expire, wire, call)
         try:
             return await call.future
         except asyncio.CancelledError:
@@ -206,34 +222,34 @@ class Channel:
         finally:
             timer.cancel()
 
-    def _expire(self, loop: asyncio.AbstractEventLoop, wire: _Wire, call: _Call) -> None:
+    def _expire(self, wire: _Wire, call: _Call) -> None:
         if call.future.done():
             return
         if not call.looked:
             # Some event loops serve timers before sockets: let this one look once more.
             call.looked = True
-            loop.call_later(_GRACE_S, self._expire, loop, wire, call)
+            wire.loop.call_later(_GRACE_S, self._expire, wire, call)
             return
         call.future.set_exception(TimeoutError())
         if wire.stuck(self._stuck_s):
             wire.close()
 
-    async def _connected(self) -> _Wire:
+    async def _connected(self, until: float) -> _Wire:
         """The connection that all who need one now wait for together."""
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(_heard)
-        async with asyncio.timeout(self._timeout_s):
+        async with asyncio.timeout(until - time.monotonic()):
             return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> _Wire:
         loop, url = asyncio.get_running_loop(), self._url
         async with asyncio.timeout(_STUCK_S):
             if "path" in url:
-                _, wire = await loop.create_unix_connection(_Wire, url["path"])
+                _, wire = await loop.create_unix_connection(partial(_Wire, loop), url["path"])
             else:
                 host, port = url.get("host", "localhost"), url.get("port", 6379)
-                _, wire = await loop.create_connection(_Wire, host, port)
+                _, wire = await loop.create_connection(partial(_Wire, loop), host, port)
             await self._introduce(wire)
         self._wire = wire
         return wire
@@ -247,12 +263,17 @@ class Channel:
         if database := self._url.get("db"):
             commands.append(("SELECT", database))
         if commands:
-            call = _Call(asyncio.get_running_loop().create_future(), len(commands), time.monotonic())
+            call = _Call(wire.loop.create_future(), len(commands), time.monotonic())
             wire.send(_packed(commands), call)
             for reply in await call.future:
                 if isinstance(reply, hiredis.ReplyError):
                     wire.close()
                     raise StoreUnavailable(f"Redis: {reply}")
+
+
+def shorter(limit_s: float, within_s: float | None) -> float:
+    """A time limit, or what a call has left if that is less."""
+    return limit_s if within_s is None else min(limit_s, within_s)
 
 
 def _packed(commands: Sequence[Command]) -> bytes:

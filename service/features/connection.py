@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from service.features.channel import Channel, Command, Observe, unwatched
+from service.features.channel import Channel, Command, Observe, shorter, unwatched
 from service.features.keys import CorruptValue
 from service.features.scripts import Script
 from service.features.store import StoreUnavailable
@@ -63,9 +63,9 @@ class RedisConnection:
         """Commands that travel together, without a transaction."""
         return self.client.pipeline(transaction=False)
 
-    async def read(self, call: Awaitable[T]) -> T:
-        """Await a call on the request path."""
-        return await self._within("read", self._read_timeout_s, call)
+    async def read(self, call: Awaitable[T], within_s: float | None = None) -> T:
+        """Await a call on the request path, which may have less time than others."""
+        return await self._within("read", shorter(self._read_timeout_s, within_s), call)
 
     async def write(self, call: Awaitable[T]) -> T:
         """Await a call that may take longer."""

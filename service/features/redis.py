@@ -77,9 +77,9 @@ class RedisStore:
         self._streams = Streams(self._redis, self._keys, limits.event_log, limits.impression_log)
         self.traces = Traces(self._redis, self._keys, limits.traces, limits.trace_ttl_s, clock)
 
-    async def fetch(self, user_id: UserId) -> UserRecord:
+    async def fetch(self, user_id: UserId, within_s: float | None = None) -> UserRecord:
         """Attributes, events and preferences of a user, oldest first."""
-        profile, lines, stored = await self._state(user_id)
+        profile, lines, stored = await self._state(user_id, within_s)
         with reading():
             attributes = None if profile is None else unpack_object(profile)
             timestamps, kinds, items = unpack(lines[::-1])
@@ -87,7 +87,9 @@ class RedisStore:
         known = bool(items) or bool(preferences) or attributes is not None
         return UserRecord(attributes or {}, items, kinds, timestamps, known, preferences)
 
-    async def _state(self, user_id: UserId) -> tuple[bytes | None, Sequence[bytes], Mapping[bytes, bytes]]:
+    async def _state(
+        self, user_id: UserId, within_s: float | None
+    ) -> tuple[bytes | None, Sequence[bytes], Mapping[bytes, bytes]]:
         """What is stored of a user's profile, history (newest first) and preferences."""
         keys, last = self._keys, self._limits.history - 1
         if self._channel is None:
@@ -95,14 +97,15 @@ class RedisStore:
             pipeline.get(keys.profile(user_id))
             pipeline.lrange(keys.history(user_id), 0, last)
             pipeline.hgetall(keys.interests(user_id))
-            profile, lines, stored = await self._redis.read(pipeline.execute())
+            profile, lines, stored = await self._redis.read(pipeline.execute(), within_s)
             return profile, lines, stored
         profile, lines, flat = await self._channel.read(
             (
                 ("GET", keys.profile(user_id)),
                 ("LRANGE", keys.history(user_id), 0, last),
                 ("HGETALL", keys.interests(user_id)),
-            )
+            ),
+            within_s,
         )
         return profile, lines, dict(zip(flat[0::2], flat[1::2], strict=True))
 

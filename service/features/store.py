@@ -81,8 +81,11 @@ class StoreUnavailable(Exception):
 class FeatureStore(Protocol):
     """Every method raises `StoreUnavailable` when the store does not answer within its timeout."""
 
-    async def fetch(self, user_id: UserId) -> UserRecord:
-        """Everything a request needs of a user, in ONE round trip; an unknown user is an empty record."""
+    async def fetch(self, user_id: UserId, within_s: float | None = None) -> UserRecord:
+        """Everything a request needs of a user, in ONE round trip; an unknown user is an empty record.
+
+        It takes no longer than `within_s`, however long the store's own timeout is.
+        """
 
     async def append(self, events: Sequence[Event]) -> Sequence[bool]:
         """Store events; False at each duplicate by `event_id` of its user. Returns when all are stored."""

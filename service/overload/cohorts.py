@@ -14,7 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from service.cascade.steps import Steps
 
@@ -37,9 +37,11 @@ class _Member(Generic[T]):
 
     __slots__ = ("_begin", "_context", "_steps", "asked", "future")
 
+    _steps: Steps[T]
+    """Once it has begun."""
+
     def __init__(self, begin: Begin[T], future: asyncio.Future[T], asked: float) -> None:
         self._begin = begin
-        self._steps: Steps[T] | None = None
         self._context: Context = copy_context()  # for the log lines of its stages
         self.future = future
         self.asked = asked
@@ -55,12 +57,11 @@ class _Member(Generic[T]):
 
     def step(self) -> bool:
         """Whether there is more to compute."""
-        steps = cast(Steps[T], self._steps)
         if self.future.done():  # the client left
-            steps.close()
+            self._steps.close()
             return False
         try:
-            self._context.run(next, steps)
+            self._context.run(next, self._steps)
         except StopIteration as end:
             self.future.set_result(end.value)
             return False
@@ -94,7 +95,7 @@ class Cohorts:
     async def compute(self, begin: Begin[T]) -> T:
         """What the steps return or raise that `begin` gives when this call's turn has come."""
         loop = asyncio.get_running_loop()
-        member = _Member[T](begin, loop.create_future(), self._clock())
+        member: _Member[T] = _Member(begin, loop.create_future(), self._clock())
         self._waiting.append(member)
         if not self._awake:
             self._awake = True

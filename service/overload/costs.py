@@ -24,6 +24,8 @@ class Line:
 
     def __init__(self) -> None:
         self._n = self._x = self._y = self._xx = self._xy = 0.0
+        self.fit = (0.0, 0.0)
+        """(a, b); zeros before the first observation."""
 
     def observe(self, width: float, seconds: float) -> None:
         """The stage took `seconds` for `width` candidates."""
@@ -35,11 +37,10 @@ class Line:
         self._y = _MEMORY * self._y + seconds
         self._xx = _MEMORY * self._xx + width * width
         self._xy = _MEMORY * self._xy + width * seconds
+        self.fit = self._fitted()
 
-    @property
-    def fit(self) -> tuple[float, float]:
-        """(a, b); zeros before the first observation."""
-        if self._n == 0.0 or self._x == 0.0:
+    def _fitted(self) -> tuple[float, float]:
+        if self._x == 0.0:
             return 0.0, 0.0
         x, y = self._x / self._n, self._y / self._n
         variance, covariance = self._xx / self._n - x * x, self._xy / self._n - x * y

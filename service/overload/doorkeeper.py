@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.api.entrance import ACCEPTED, ARRIVED, LEFT, new_id
+from service.api.entrance import ACCEPTED, ARRIVED, LEFT, REPLY, new_id
 from service.metrics import Metrics
 from service.overload.pressure import LISTS, Pressure
 
@@ -87,6 +89,7 @@ class Doorkeeper(HttpToolsProtocol):
             self.pressure.announce()
             scope[ANNOUNCED] = True
             scope[LEFT] = self.left
+            scope[REPLY] = partial(self._reply, self.cycle)
             scope[ARRIVED] = self.pressure.lag.arrived(time.monotonic())
 
     def _list_of(self, data: bytes) -> str | None:
@@ -99,6 +102,23 @@ class Doorkeeper(HttpToolsProtocol):
         if path is None or (end := data.find(_END)) < 0:
             return None
         return path if _length(data[:end].lower()) == len(data) - end - len(_END) else None
+
+    async def _reply(
+        self, cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """Answer a call in one write; uvicorn's `send`, which this stands for, writes head and body apart."""
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        fields = [b"%s: %s\r\n" % field for field in (*cycle.default_headers, *headers)]
+        closing = b"" if cycle.keep_alive else b"connection: close\r\n"
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"".join((STATUS_LINE[status], *fields, closing, b"\r\n", body)))
+        cycle.message_event.set()
+        if closing:
+            self.transport.close()
+        cycle.on_response()
 
     def _refuse(self, path: str, data: bytes) -> None:
         self._unset_keepalive_if_required()

@@ -67,6 +67,7 @@ class Pressure:
         self.cohorts = Cohorts(clock)
         self.quality = Quality(least_quality)
         metrics.costs = self.costs
+        metrics.quality.set_function(lambda: self.quality.factor)
 
     @property
     def target_s(self) -> float:
@@ -129,7 +130,6 @@ class Pressure:
         self._count(inside=-1)
         if answered:
             self.quality.observe(seconds <= self.target_s)
-            self._metrics.quality.set(self.quality.factor)
 
     async def compute(self, moment: Moment, begin: Callable[[int], Steps[T]]) -> T:
         """What the steps come to that `begin` gives when it is this call's turn, with how many share it.

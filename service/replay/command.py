@@ -17,8 +17,6 @@ from models import artifacts
 from models.artifacts import BundleError, write_bytes, write_json
 from models.data.dataset import load_dataset
 from models.data.problems import DataError
-from models.export.quantise import quantised
-from models.graph import Graph
 from models.plan import Plan
 from models.studies import towers
 from models.training.config import ConfigError, SplitConfig, load_config
@@ -43,7 +41,7 @@ from service.replay.table import tables
 
 OF_BUNDLES = ("after_last", "against", "calibration", "knob", "picture", "requests")
 """Options that go with a bundle alone."""
-EIGHT_BITS = "ranker=int8"
+SINGLE = "ranker=single"
 """A change that is none of the plan: the ranker's constant weights in 8 bits."""
 
 
@@ -144,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help="bundle: replay under this change of the plan, too, such as own_share=1, and compare the lists; "
-        f"{EIGHT_BITS} is the ranker with 8-bit weights",
+        f"{SINGLE} is the ranker in single precision",
     )
     parser.add_argument(
         "--knob", action="store_true", help="bundle: replay along the diversity knob, too, by both methods"
@@ -238,7 +236,7 @@ def evaluate(
         if most < 2:
             raise ValueError(f"--requests {most}: at least 2 are needed")
         requests = requests.at(np.linspace(0, len(requests) - 1, most).astype(np.int64))
-    changes = {change: altered(bundle, change, threads) for change in against}
+    changes = {change: altered(bundle, change) for change in against}
     if bundle.plan.depth != "rank":
         raise ValueError(f'{bundle.folder}: its plan has depth {bundle.plan.depth!r}; only "rank" is judged')
     engine = Engine.build(bundle, NullObserver())
@@ -266,16 +264,17 @@ def evaluate(
     }
 
 
-def altered(bundle: Bundle, change: str, threads: int) -> tuple[Bundle, Plan]:
-    """The bundle with 8-bit weights in its ranker where the change is `EIGHT_BITS`, with a changed plan else.
+def altered(bundle: Bundle, change: str) -> tuple[Bundle, Plan]:
+    """The bundle with its ranker in single precision where the change is `SINGLE`, with a changed plan else.
 
     Raises:
-        ValueError: see `changed`.
+        ValueError: see `changed`; or the bundle has no graph in single precision, that which explains.
     """
-    if change != EIGHT_BITS:
+    if change != SINGLE:
         return bundle, changed(bundle.plan, change)
-    graph = quantised((bundle.folder / artifacts.RANKER).read_bytes())
-    return replace(bundle, ranker=Graph.open(graph, threads=threads)), bundle.plan
+    if bundle.ranker_explain is None:
+        raise ValueError(f"--against {SINGLE}: {bundle.folder} has no {artifacts.RANKER_EXPLAIN}")
+    return replace(bundle, ranker=bundle.ranker_explain), bundle.plan
 
 
 def changed(plan: Plan, change: str) -> Plan:

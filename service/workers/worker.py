@@ -19,7 +19,9 @@ from service.bundles import Beginning
 from service.errors import OperatorError
 from service.logs import configure_logs
 from service.process import Server, configuration, end_well
+from service.residency import settle, share_heap
 from service.settings import Settings
+from service.stacks import tell_when_asked
 from service.workers.link import Link, take_settings
 
 _SCRAPE_S = 5.0
@@ -122,6 +124,7 @@ async def _answer(
         server.should_exit = True
 
     def on_ready() -> None:
+        settle()
         server.on_ready()
         team.ready()
 
@@ -164,7 +167,9 @@ def main(argv: list[str]) -> int:
     except EOFError:
         return 1
     configure_logs(settings.log_level, settings.log_format)
+    tell_when_asked()
     end_well()
+    share_heap()
     end.setblocking(False)
     config = uvicorn.Config("", log_config=None)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

@@ -80,6 +80,16 @@ def test_an_empty_history_gives_finite_values(encoder, steps):
     assert encoder(torch.zeros(BATCH, steps, DIM), ~all_real(steps)).isfinite().all()
 
 
+@pytest.mark.parametrize("steps", [1, 2, LENGTH])
+@pytest.mark.parametrize("padded", [0, 1, 7, LENGTH])
+def test_the_whole_is_the_last_place(encoder, steps, padded):
+    mask = torch.arange(steps).expand(BATCH, -1) >= padded
+    x = events(steps)
+    whole = encoder.whole(x, mask)
+    assert whole.shape == (BATCH, 1, DIM)
+    assert close(whole, encoder(x, mask)[:, -1:])
+
+
 @pytest.mark.parametrize("steps", [1, LENGTH])
 def test_the_shortest_and_the_longest_history_keep_their_shape(encoder, steps):
     encoded = encoder(events(steps), all_real(steps))

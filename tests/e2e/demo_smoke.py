@@ -5,9 +5,11 @@ A script, not a pytest module: it has to work before anything is installed. `mak
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +33,8 @@ PROMISED_S = {"ready": 360, "ready again": 10}
 PATIENCE = 2.5
 """Times the promise after which a demo counts as hung."""
 GONE_WITHIN_S = 20
+WORRIED_AFTER_S = 8
+"""A demo that ends takes a second or two; it kills its service 15 s after asking it to end."""
 NOT_PASSED_ON = ("CASCADA_", "MAKE", "MFLAGS", "PYTHON", "VIRTUAL_ENV", "XDG_CACHE", "XDG_DATA", "GIT_")
 
 
@@ -80,7 +84,7 @@ def smoke(checks: Checks, work: Path, mark: str) -> None:
                 return
             if what == "ready":
                 calls(checks, f"http://127.0.0.1:{port}")
-            checks.run(f"{what}, then Ctrl-C ends it", lambda demo=demo: stop(demo))
+            checks.run(f"{what}, then Ctrl-C ends it", lambda demo=demo: stop(demo, mark, clone))
         checks.run("nothing is left running", lambda: nothing_left(mark))
         checks.run("the port is free", lambda: port_is_free(port))
     checks.run("the clone has no untracked files", lambda: untracked(clone))
@@ -161,10 +165,27 @@ def expect(status: int, answer: tuple[int, str, dict[str, Any]]) -> dict[str, An
     return answer[2]
 
 
-def stop(demo: Foreground) -> str:
+def stop(demo: Foreground, mark: str, clone: Path) -> str:
     start = time.monotonic()
-    code = demo.interrupt(GONE_WITHIN_S)
+    try:
+        code = demo.interrupt(WORRIED_AFTER_S)
+    except subprocess.TimeoutExpired:
+        tell_stacks(mark, clone)
+        code = demo.wait(GONE_WITHIN_S - WORRIED_AFTER_S)
     return f"exit code {code} after {time.monotonic() - start:.1f} s"
+
+
+def tell_stacks(mark: str, clone: Path) -> None:
+    """Print who is still there, and what each process of the service is doing (`service.stacks`)."""
+    for pid, command in marked_processes(mark).items():
+        print(f"        | still there: {pid} {command}", flush=True)
+        if " serve " in command or "service.workers.worker" in command:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR1)
+    time.sleep(1)
+    for errors in clone.glob(".demo/**/service.err"):
+        for line in errors.read_text(errors="replace").splitlines():
+            print(f"        | {line}", flush=True)
 
 
 def marked_processes(mark: str) -> dict[int, str]:

@@ -111,6 +111,24 @@ def test_errors_are_those_of_the_one_table(
     assert f" {status} " in at_front[0].splitlines()[0]
 
 
+def test_a_caller_that_wants_to_close_is_told_so_and_gets_the_whole_answer_in_one_piece(
+    client: httpx.Client, answered: list[str]
+) -> None:
+    path, body = LISTS[0]
+    at_front = raw(client, path, body, whole=True, x_request_id="same", connection="close")
+    assert answered == [path]
+    assert at_front == raw(client, path, body, whole=False, x_request_id="same", connection="close")
+    assert "connection: close" in at_front[0]
+
+    head = f"host: test\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
+    head += f"content-length: {len(body)}\r\nconnection: close\r\nx-request-id: same\r\n"
+    with socket.create_connection(("127.0.0.1", client.base_url.port or 0), timeout=60) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        got = connection.recv(1 << 20)
+        assert got.partition(b"\r\n\r\n")[2] == at_front[1]
+        assert connection.recv(1) == b""
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [

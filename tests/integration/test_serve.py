@@ -96,6 +96,21 @@ def test_an_interrupt_ends_it_with_130(bundles: Path, redis_url: str) -> None:
         assert process.wait(LIMIT_S) == 130
 
 
+def test_asked_by_a_signal_it_says_what_it_does_and_goes_on(bundles: Path, redis_url: str) -> None:
+    with serving("--bundles", bundles, "--redis-url", redis_url) as (process, url):
+        assert process.stderr is not None
+        process.send_signal(signal.SIGUSR1)
+        told: list[str] = []
+        while not any("service/follower.py" in line for line in told):
+            assert len(told) < 1000, told
+            told.append(process.stderr.readline())
+        assert any(line.startswith("Current thread") for line in told)
+        assert any(line.startswith("Task ") for line in told)
+        assert len(ids(httpx.post(f"{url}/v1/recommend", json={}))) == 20
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 0
+
+
 def test_a_call_in_progress_is_finished_before_the_end(bundles: Path, redis_url: str, tmp_path: Path) -> None:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

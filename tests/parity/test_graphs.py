@@ -35,7 +35,8 @@ def bundle(trained_world: TrainedWorld) -> Bundle:
 @pytest.fixture(scope="module")
 def both(run: Run, bundle: Bundle) -> Callable[[str, Inputs], tuple[Inputs, Inputs]]:
     """Answers of torch and of ONNX Runtime by the name of a graph."""
-    modules = {each.name: each for each in blueprints(run.networks, run.schema, np.random.default_rng(0))}
+    plans = blueprints(run.networks, run.schema, np.random.default_rng(0), run.ranges)
+    modules = {each.name: each for each in plans}
 
     def answers(name: str, inputs: Inputs) -> tuple[Inputs, Inputs]:
         graph, blueprint = bundle.graphs[name], modules[name]

@@ -1,4 +1,4 @@
-"""The graph that explains the ranker says the same logits, and its parts add up to them."""
+"""The graph that explains the ranker says its logits in single precision, and its parts add up to them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import pytest
 from models import artifacts
 from models.artifacts import BundleError
 from models.encode import CROSS, History, encode_history
+from models.export.graphs import blueprints
+from models.export.translate import translate
+from models.graph import Graph
+from models.training.run_folder import read_run
 from ranking.ranker import Explained, Ranker, RankerExplain
 from service.bundle import Bundle
 from tests.support.tiny_bundle import reseal
@@ -23,6 +27,13 @@ EVENTS = np.array([7, 8, 90, 21], np.int32)
 @pytest.fixture(scope="module")
 def bundle(trained_world: TrainedWorld) -> Bundle:
     return Bundle.open(trained_world.bundle)
+
+
+@pytest.fixture(scope="module")
+def single(trained_world: TrainedWorld) -> Graph:
+    run = read_run(trained_world.run)
+    plans = {each.name: each for each in blueprints(run.networks, run.schema, np.random.default_rng(0))}
+    return Graph.open(translate(plans["ranker"]).onnx)
 
 
 def history(bundle: Bundle, rows: np.ndarray) -> History:
@@ -45,8 +56,8 @@ def explained(bundle: Bundle, events: np.ndarray, query: np.ndarray | None = Non
 
 
 @pytest.mark.parametrize("count", [0, 1, len(EVENTS)])
-def test_its_logits_are_the_rankers(bundle, count):
-    ranker = Ranker(bundle.ranker, bundle.rank_vectors)
+def test_its_logits_are_those_of_the_ranker_in_single_precision(bundle, single, count):
+    ranker = Ranker(single, bundle.rank_vectors)
     logits = ranker.score(history(bundle, EVENTS[:count]), profile(bundle), ROWS, cross())
     np.testing.assert_allclose(explained(bundle, EVENTS[:count]).logit, logits, rtol=RTOL, atol=ATOL)
 

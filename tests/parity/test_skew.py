@@ -105,7 +105,21 @@ def test_every_cross_feature_is_the_one_that_the_ranker_was_trained_on(worlds: W
             )
 
 
-def test_every_logit_and_probability_is_the_trained_rankers(worlds: Worlds) -> None:
+@pytest.fixture(scope="module")
+def single(trained_world: TrainedWorld) -> Worlds:
+    """The bundle with its ranker in single precision, as the graph that explains it has it."""
+    worlds = Worlds(trained_world)
+    bundle = worlds.engine.bundle
+    assert bundle.ranker_explain is not None
+    worlds.engine = Engine.build(replace(bundle, ranker=bundle.ranker_explain), NullObserver())
+    return worlds
+
+
+@pytest.mark.parametrize(("form", "near"), [("single", 5e-3), ("worlds", 3e-2)], ids=["single", "8 bits"])
+def test_every_logit_and_probability_is_the_trained_rankers(
+    form: str, near: float, request: pytest.FixtureRequest
+) -> None:
+    worlds: Worlds = request.getfixturevalue(form)
     trained = worlds.world.trained
     for r in range(USERS):
         one = worlds.requests.at(slice(r, r + 1))
@@ -113,8 +127,8 @@ def test_every_logit_and_probability_is_the_trained_rankers(worlds: Worlds) -> N
         cross = worlds.funnel.cross_of(one, served.rows[None])[0]
         pool = Pool(served.rows, cross, cross[0], 0)
         logits = trained.ranker.logits(worlds.features.batch(one), [pool], len(served))[0]
-        np.testing.assert_allclose(served["rank"], logits, rtol=5e-3, atol=5e-3)
-        np.testing.assert_allclose(served["pctr"], trained.calibrator(logits), rtol=1e-2, atol=1e-5)
+        np.testing.assert_allclose(served["rank"], logits, rtol=near, atol=near)
+        np.testing.assert_allclose(served["pctr"], trained.calibrator(logits), rtol=2 * near, atol=1e-5)
 
 
 def test_serving_proposes_what_the_funnel_proposes(worlds: Worlds) -> None:

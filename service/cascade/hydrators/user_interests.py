@@ -26,22 +26,19 @@ class UserInterests:
     model: InterestModel
     event_weights: NDArray[np.float32]
     """By event-kind token."""
-    slots: int
     name: ClassVar[str] = "user_interests"
     requires: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
-    def of(cls, model: InterestModel, schema: Schema, plan: Plan, slots: int) -> UserInterests:
-        """The hydrator of a plan, `slots` candidates wide."""
+    def of(cls, model: InterestModel, schema: Schema, plan: Plan) -> UserInterests:
+        """The hydrator of a plan."""
         weights = [1.0, *(plan.event_weights.get(kind, 1.0) for kind in schema.event_kinds)]
-        return cls(model, np.array(weights, np.float32), slots)
+        return cls(model, np.array(weights, np.float32))
 
     def hydrate(self, query: Query) -> Query:
         """Fill `state.interests`."""
         user = query.user
         ages_days = ((query.now_ms - user.timestamps) / _DAY_MS).astype(np.float32)
         weights = self.event_weights[user.kinds]
-        interests = self.model.interests(
-            query.state.vector, user.rows, weights, ages_days, self.slots, query.preferences
-        )
+        interests = self.model.interests(query.state.vector, user.rows, weights, ages_days, query.preferences)
         return query.with_state(replace(query.state, interests=interests))

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.masks import every, some
+from models.masks import every
 from retrieval.order import by_keys
 from service.cascade.candidates import Candidates
 from service.cascade.query import Query
@@ -32,10 +32,11 @@ class Best:
 
     def pick(self, query: Query, batch: Candidates, size: int) -> NDArray[np.intp]:
         """The first `size` positions of the order."""
-        if not some(np.isfinite(batch[self.by])):
-            return np.arange(min(size, len(batch)))
         keys = [rising(batch[name]) for name in (self.by, *self.then)]
-        return by_keys(*keys, batch.rows)[:size]
+        order = by_keys(*keys, batch.rows)[:size]
+        if len(order) and keys[0][order[0]] == np.inf:
+            return np.arange(len(order))
+        return order
 
 
 def rising(scores: NDArray[np.float32]) -> NDArray[np.float32]:

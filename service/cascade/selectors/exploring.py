@@ -55,12 +55,13 @@ class WithFresh:
         if not some(fresh):
             return picked
         # A generator costs more than looking for fresh items, and mostly there are none.
-        missing = self._room(query, size) - int(np.count_nonzero(fresh[picked]))
+        has = fresh[picked]
+        missing = self._room(query, size) - int(np.count_nonzero(has))
         if missing <= 0:
             return picked
-        spare = np.flatnonzero(~fresh[picked])
+        spare = (~has).nonzero()[0]
         fresh[picked] = False
-        left = np.flatnonzero(fresh)
+        left = fresh.nonzero()[0]
         coming = left[np.lexsort((batch.rows[left], rising(batch[self.by][left])))][
             : min(missing, len(spare))
         ]
@@ -88,9 +89,9 @@ class WithFresh:
 
     def fresh(self, query: Query, batch: Candidates) -> NDArray[np.bool_]:
         """Which of the batch [N] are fresh."""
-        since = query.now_ms - self.days * _DAY_MS
-        young: NDArray[np.bool_] = self.catalogue.created[batch.rows] > max(since, 0.0)
-        few = np.flatnonzero(young)
+        since = int(max(query.now_ms - self.days * _DAY_MS, 0.0))
+        young: NDArray[np.bool_] = self.catalogue.created[batch.rows] > since
+        few = young.nonzero()[0]
         if len(few):
             young[few] = self.catalogue.popularity(query.placement, batch.rows[few]) == 0
         return young

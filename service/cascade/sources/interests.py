@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from retrieval.index import IndexSettings, VectorIndex, build_index
 from retrieval.interests import Interests
 from retrieval.search import Retrieved, retrieve
-from retrieval.slots import largest_remainder
 from service.cascade.candidates import Candidates
 from service.cascade.eligible import barred, eligible
 from service.cascade.query import Query, Rows
@@ -74,19 +73,19 @@ class InterestSearch:
         return [self._among(np.flatnonzero(allowed).astype(np.int32), interests, wanted)]
 
     def _search(self, interests: Interests, wanted: int) -> Retrieved:
-        return retrieve(self.index, _for(interests, wanted))
+        return retrieve(self.index, interests, wanted)
 
     def _new(self, interests: Interests) -> list[Retrieved]:
         delta = self.catalogue.delta
         if len(delta.rows) == 0:
             return []
-        found = retrieve(delta.index, _for(interests, max(1, round(self.size * _NEW_SHARE))))
+        found = retrieve(delta.index, interests, max(1, round(self.size * _NEW_SHARE)))
         return [replace(found, rows=delta.rows[found.rows])]
 
     def _among(self, rows: Rows, interests: Interests, wanted: int) -> Retrieved:
         vectors = self.catalogue.items.take(rows)
         exact = build_index(vectors, IndexSettings("flat"), 0)
-        found = retrieve(exact, _for(interests, wanted))
+        found = retrieve(exact, interests, wanted)
         return replace(found, rows=rows[found.rows])
 
 
@@ -98,8 +97,3 @@ def _joined(found: list[Retrieved]) -> tuple[Rows, NDArray[np.float32], Rows]:
         np.concatenate([part.scores for part in found]),
         np.concatenate([part.interest for part in found]),
     )
-
-
-def _for(interests: Interests, wanted: int) -> Interests:
-    """The same interests, sharing out another number of slots."""
-    return replace(interests, slots=largest_remainder(interests.weights, wanted))

@@ -182,10 +182,15 @@ class TestSingle:
         expected = finite.astype(np.float32)
         assert np.array_equal(artifacts.single(finite).view(np.int32), expected.view(np.int32))
 
-    @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
-    def test_what_is_no_number_stays_none(self, odd):
-        found = artifacts.single(np.array([[1.5, odd], [0.0, -2.0]], np.float16))
-        np.testing.assert_array_equal(found, np.array([[1.5, odd], [0.0, -2.0]], np.float32))
+    def test_every_half_that_is_no_number_is_known(self):
+        for half in self.HALVES.reshape(-1, 1):
+            assert artifacts.is_finite(half) == np.isfinite(half[0])
+
+    def test_one_that_is_no_number_is_found_among_others(self):
+        assert artifacts.is_finite(np.array([[1.5, 65504.0], [0.0, -65504.0]], np.float16))
+        assert artifacts.is_finite(np.zeros((0, 3), np.float16))
+        for odd in (np.nan, -np.nan, np.inf, -np.inf):
+            assert not artifacts.is_finite(np.array([[1.5, odd], [0.0, -2.0]], np.float16))
 
     @pytest.mark.parametrize("shape", [(0, 3), (2, 3), (2, 1, 3)])
     def test_any_shape_and_the_given_stay_as_they_are(self, shape):

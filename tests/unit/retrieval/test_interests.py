@@ -44,35 +44,35 @@ def vector_of(*tastes: int) -> np.ndarray:
 
 def test_without_smoothing_the_mixture_is_the_users_own():
     plan = replace(PLAN, kappa=0.0, own_share=0.0)
-    found = model(plan).interests(vector_of(2, 6), *events([2, 10, 18, 6]), slots=100)
+    found = model(plan).interests(vector_of(2, 6), *events([2, 10, 18, 6]))
     assert found.clusters.tolist() == [OWN, cluster_of(2), cluster_of(6)]
     np.testing.assert_allclose(found.weights, [0, 0.75, 0.25], atol=1e-6)
-    assert found.slots.tolist() == [0, 75, 25]
+    assert found.slots(100).tolist() == [0, 75, 25]
 
 
 def test_smoothing_adds_what_similar_users_like():
-    found = model().interests(vector_of(2), *events([2]), slots=100)
+    found = model().interests(vector_of(2), *events([2]))
     assert cluster_of(2) == found.clusters[1]
     assert cluster_of(3) in found.clusters
     assert found.weights.sum() == pytest.approx(1)
-    assert found.slots.sum() == 100
+    assert found.slots(100).sum() == 100
 
 
 def test_more_events_mean_less_smoothing():
-    few = model().interests(vector_of(2), *events([2]), slots=100)
-    many = model().interests(vector_of(2), *events([2] * 50), slots=100)
+    few = model().interests(vector_of(2), *events([2]))
+    many = model().interests(vector_of(2), *events([2] * 50))
     assert many.weights[1] > few.weights[1]
 
 
 def test_old_events_fade():
     plan = replace(PLAN, kappa=0.0)
-    found = model(plan).interests(vector_of(2, 6), *events([2, 2, 6], ages=[90, 90, 0]), slots=100)
+    found = model(plan).interests(vector_of(2, 6), *events([2, 2, 6], ages=[90, 90, 0]))
     assert found.clusters[1] == cluster_of(6)
 
 
 def test_every_query_has_the_own_vectors_length_and_bias_weight():
     user = vector_of(1)
-    found = model().interests(user, *events([1, 9, 2]), slots=50)
+    found = model().interests(user, *events([1, 9, 2]))
     np.testing.assert_array_equal(found.queries[0], user)
     np.testing.assert_allclose(np.linalg.norm(found.queries[:, :-1], axis=1), 4, rtol=1e-5)
     np.testing.assert_array_equal(found.queries[:, -1], np.full(len(found), user[-1]))
@@ -81,38 +81,38 @@ def test_every_query_has_the_own_vectors_length_and_bias_weight():
 @pytest.mark.parametrize("blend", [0.0, 1.0])
 def test_the_blend_goes_from_the_interest_to_the_own_vector(blend):
     plan = replace(PLAN, query_blend=blend, kappa=0.0)
-    found = model(plan).interests(vector_of(5), *events([2, 10]), slots=50)
+    found = model(plan).interests(vector_of(5), *events([2, 10]))
     pointed = found.queries[1, :-1].argmax()
     assert pointed == (5 if blend else 2)
 
 
 def test_a_cold_user_with_a_vector_gets_the_mixture_of_the_nearest_users():
-    found = model().interests(vector_of(4), *NOTHING, slots=60)
+    found = model().interests(vector_of(4), *NOTHING)
     assert set(found.clusters.tolist()) == {OWN, cluster_of(4), cluster_of(5)} | set(
         found.clusters[3:].tolist()
     )
-    assert found.slots.sum() == 60
+    assert found.slots(60).sum() == 60
 
 
 def test_an_unknown_user_gets_the_snapshots_mean():
-    found = model().interests(None, *NOTHING, slots=60)
+    found = model().interests(None, *NOTHING)
     assert len(found) == 1 + PLAN.interests
     assert np.isfinite(found.queries).all()
-    assert found.slots.sum() == 60
+    assert found.slots(60).sum() == 60
 
 
 def test_events_without_a_vector_make_their_own():
-    found = model().interests(None, *events([3, 11]), slots=10)
+    found = model().interests(None, *events([3, 11]))
     assert found.queries[0, :-1].argmax() == 3
 
 
 def test_without_a_snapshot_events_alone_decide_and_without_events_only_the_bias_asks():
     alone = model(snapshot=Snapshot.empty(TASTES))
-    found = alone.interests(vector_of(1), *events([1, 9, 4]), slots=30)
+    found = alone.interests(vector_of(1), *events([1, 9, 4]))
     assert set(found.clusters.tolist()) == {OWN, cluster_of(1), cluster_of(4)}
-    nobody = alone.interests(None, *NOTHING, slots=30)
+    nobody = alone.interests(None, *NOTHING)
     assert nobody.clusters.tolist() == [OWN]
-    assert nobody.slots.tolist() == [30]
+    assert nobody.slots(30).tolist() == [30]
     assert nobody.queries[0, -1] > 0
 
 
@@ -120,19 +120,19 @@ def test_rows_outside_the_tables_and_weightless_events_are_ignored():
     plan = replace(PLAN, kappa=0.0)
     rows, weights, ages = events([2, 10_000_000, -1, 6])
     weights[3] = 0
-    with_noise = model(plan).interests(vector_of(2), rows, weights, ages, slots=40)
-    clean = model(plan).interests(vector_of(2), *events([2]), slots=40)
+    with_noise = model(plan).interests(vector_of(2), rows, weights, ages)
+    clean = model(plan).interests(vector_of(2), *events([2]))
     np.testing.assert_array_equal(with_noise.queries, clean.queries)
 
 
 def test_items_score_by_their_best_interest():
-    found = model().interests(vector_of(2, 6), *events([2, 6]), slots=40)
+    found = model().interests(vector_of(2, 6), *events([2, 6]))
     expected = (WORLD.items[:20] @ found.queries[1:].T).max(axis=1)
     np.testing.assert_allclose(found.score(WORLD.items[:20]), expected, rtol=1e-6)
 
 
 def asked(plan: Plan, rows=(2, 2, 6), snapshot: Snapshot | None = None, tastes=(2, 6)):
-    return model(plan, snapshot).interests(vector_of(*tastes), *events(list(rows)), slots=100)
+    return model(plan, snapshot).interests(vector_of(*tastes), *events(list(rows)))
 
 
 def shares(found) -> dict[int, float]:
@@ -249,10 +249,8 @@ def direction(found, cluster: int) -> np.ndarray:
 
 
 def test_a_plan_without_interests_asks_with_the_own_vector_alone():
-    found = model(replace(PLAN, interests=0, own_share=1.0)).interests(
-        vector_of(2), *events([2, 3]), slots=40
-    )
-    assert (found.clusters.tolist(), found.slots.tolist(), found.weights.tolist()) == ([OWN], [40], [1.0])
+    found = model(replace(PLAN, interests=0, own_share=1.0)).interests(vector_of(2), *events([2, 3]))
+    assert (found.clusters.tolist(), found.slots(40).tolist(), found.weights.tolist()) == ([OWN], [40], [1.0])
     np.testing.assert_array_equal(found.queries, vector_of(2)[None])
     assert found.own_parts == pytest.approx([2 / 7])
 
@@ -262,9 +260,9 @@ def test_similar_users_are_searched_only_where_they_have_a_part(monkeypatch):
     plan = replace(PLAN, smoothing="none")
     silent = model(plan)
     monkeypatch.setattr(silent, "_nearest", lambda vector: asked.append(vector))
-    found = silent.interests(vector_of(2), *events([2, 2, 3]), slots=40)
+    found = silent.interests(vector_of(2), *events([2, 2, 3]))
     assert not asked
-    expected = model(plan).interests(vector_of(2), *events([2, 2, 3]), slots=40)
+    expected = model(plan).interests(vector_of(2), *events([2, 2, 3]))
     np.testing.assert_array_equal(found.queries, expected.queries)
-    silent.interests(vector_of(2), *NOTHING, slots=40)
+    silent.interests(vector_of(2), *NOTHING)
     assert len(asked) == 1

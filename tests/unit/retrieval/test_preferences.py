@@ -87,7 +87,7 @@ def interests(preferences: Preferences, rows: list[int], **changes: Any) -> Inte
     )
     events = np.array(rows, np.int32)
     ones = np.ones(len(events), np.float32)
-    return model.interests(None, events, ones, 0 * ones, slots=60, preferences=preferences)
+    return model.interests(None, events, ones, 0 * ones, preferences=preferences)
 
 
 def test_the_mixture_obeys() -> None:
@@ -101,9 +101,9 @@ def test_the_mixture_obeys() -> None:
     assert liked not in found.clusters
     place = found.clusters.tolist().index(far)
     assert found.weights[place] >= 0.5 / 3 - 1e-6
-    assert found.slots[place] >= 10
+    assert found.slots(60)[place] >= 10
     assert found.weights.sum() == pytest.approx(1)
-    assert found.slots.sum() == 60
+    assert found.slots(60).sum() == 60
     # Nobody's events: the query of the pin points to its cluster all the same.
     assert (WORLD.clusters.centroids @ found.queries[place, :-1]).argmax() in (far, other)
 
@@ -121,7 +121,7 @@ def test_each_interest_says_how_much_of_it_is_the_users_own() -> None:
 def test_all_muted_leaves_the_own_vector() -> None:
     found = interests(Preferences.of(muted=list(range(8))), [2])
     assert found.clusters.tolist() == [OWN]
-    assert found.slots.tolist() == [60]
+    assert found.slots(60).tolist() == [60]
 
 
 def test_who_muted_all_that_he_met_gets_what_similar_users_like() -> None:

@@ -49,4 +49,4 @@ async def test_what_is_too_much_is_refused_at_once_and_health_never() -> None:
         assert [(await one).status_code for one in served] == [200, 200]
         assert (await client.post("/v1/recommend")).status_code == 200
     assert metrics.shed._value.get() == 1
-    assert metrics.in_progress._value.get() == 0
+    assert metrics.registry.get_sample_value("cascada_in_progress") == 0

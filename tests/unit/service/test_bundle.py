@@ -130,6 +130,19 @@ def test_tables_of_other_items_are_refused(folder: Path, name: str) -> None:
         Bundle.open(folder)
 
 
+@pytest.mark.parametrize("odd", [np.nan, -np.inf])
+@pytest.mark.parametrize("name", [artifacts.PRERANK_VECTORS, artifacts.RANK_VECTORS])
+def test_a_table_of_halves_that_are_no_numbers_is_refused(folder: Path, name: str, odd: float) -> None:
+    table = np.load(folder / name)
+    assert table.dtype == np.float16
+    table[3, 1] = odd
+    np.save(folder / name, table)
+    reseal(folder)
+
+    with pytest.raises(BundleError, match=f"{name}: a component is not finite"):
+        Bundle.open(folder)
+
+
 @pytest.mark.parametrize(
     "tensor", ["user_tower/user", "preranker/interests", "ranker/logit", "item_towers/rank"]
 )

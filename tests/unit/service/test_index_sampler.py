@@ -33,10 +33,8 @@ def asking(bundle: Bundle, slots: tuple[int, ...] = (3, 0, 2)) -> UserState:
     """The state of a user whose interests are the directions of users of the snapshot."""
     count = len(slots)
     queries = np.ascontiguousarray(bundle.snapshot.vectors[:count])
-    parts = np.ones(count, np.float32)
-    interests = Interests(
-        np.arange(count, dtype=np.int32), parts / count, queries, np.array(slots, np.int32), parts
-    )
+    weights = np.array(slots, np.float32) / max(sum(slots), 1)
+    interests = Interests(np.arange(count, dtype=np.int32), weights, queries, np.ones(count, np.float32))
     return UserState(interests=interests)
 
 

@@ -49,6 +49,19 @@ def test_an_answer_counts_what_it_went_without() -> None:
     assert 'cascada_fallbacks_total{cascade="search",reason="failed",stage="rank"} 1.0' in text(metrics)
 
 
+def test_sources_and_filters_are_tallied_by_their_labels() -> None:
+    metrics = Metrics()
+    metrics.on_source("recommend", "popular", 5, 2)
+    metrics.on_source("recommend", "popular", 7, 0)
+    metrics.on_source("search", "popular", 1, 1)
+    metrics.on_filter("recommend", "seen", 3)
+    said = text(metrics)
+    assert 'cascada_source_candidates_total{cascade="recommend",source="popular"} 12.0' in said
+    assert 'cascada_source_candidates_total{cascade="search",source="popular"} 1.0' in said
+    assert 'cascada_source_unique_total{cascade="recommend",source="popular"} 2.0' in said
+    assert 'cascada_filtered_total{cascade="recommend",reason="seen"} 3.0' in said
+
+
 def test_missing_predictions_do_not_spoil_the_sum() -> None:
     metrics = Metrics()
     metrics.on_predictions(np.array([0.25, np.nan, 0.5], np.float32))

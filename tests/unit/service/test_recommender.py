@@ -27,12 +27,15 @@ KNOWN = UserRecord(
 
 
 class Store:
-    """Answers one record after a while, or fails; does something meanwhile."""
+    """Answers one record after a while, or fails, or has too little time; does something meanwhile."""
 
     def __init__(self, record: UserRecord | Exception = KNOWN, delay_s: float = 0.0, meanwhile=None) -> None:
         self.record, self.delay_s, self.meanwhile = record, delay_s, meanwhile or (lambda: None)
 
-    async def fetch(self, user_id: UserId) -> UserRecord:
+    async def fetch(self, user_id: UserId, within_s: float | None = None) -> UserRecord:
+        if within_s is not None and within_s < self.delay_s:
+            await asyncio.sleep(within_s)
+            raise StoreUnavailable("too little time")
         await asyncio.sleep(self.delay_s)
         self.meanwhile()
         if isinstance(self.record, Exception):

@@ -17,6 +17,7 @@ from models.artifacts import BundleError, read_manifest, verify
 from models.export import bundle as export
 from models.export.bundle import ParityError, check_parity, write_bundle
 from models.export.command import main
+from models.export.eight_bit_ranker import ROUNDED
 from models.export.translate import Exported
 from models.graph import Graph
 from models.indexing.command import main as index_command
@@ -108,6 +109,20 @@ class TestWhatIsWritten:
         assert names == {*read_manifest(folder).files, artifacts.MANIFEST}
         assert not [name for name in names if name.endswith((".safetensors", ".pt", ".pkl"))]
         assert "run.json" not in names
+
+    def test_the_ranker_is_in_8_bits_unless_the_configuration_says_no(
+        self, run, graphs, tmp_path, monkeypatch, trained_world
+    ):
+        with np.load(trained_world.bundle / artifacts.PARITY) as archive:
+            assert archive["ranker/tolerance"] == ROUNDED
+        given = []
+        monkeypatch.setattr(export, "export_graphs", lambda *asked: given.append(asked[-1]) or list(graphs))
+        ranker = run.config.ranker.model_copy(update={"eight_bits": False})
+        single = replace(run, config=run.config.model_copy(update={"ranker": ranker}))
+        write_bundle(run, tmp_path / "8 bits", NOW)
+        write_bundle(single, tmp_path / "single", NOW)
+        assert run.ranges is not None
+        assert given == [run.ranges, None]
 
     def test_an_empty_history_is_among_the_recorded_ones(self, graphs):
         for each in graphs[:2]:

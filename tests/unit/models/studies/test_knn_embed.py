@@ -87,10 +87,10 @@ def test_every_variant_proposes_so_many_unseen_items(world, variant, monkeypatch
     monkeypatch.setattr(knn_embed, "CANDIDATES", SMALL)
     proposed = []
 
-    def kept(index, interests):
-        found = knn_embed_retrieve(index, interests)
+    def kept(index, interests, wanted):
+        found = knn_embed_retrieve(index, interests, wanted)
         proposed.append(found.rows)
-        assert interests.slots.sum() == SMALL
+        assert wanted == SMALL
         return found
 
     knn_embed_retrieve = knn_embed.retrieve

@@ -5,7 +5,7 @@ import pytest
 
 from models.encode import CROSS
 from models.training.funnel import Pool
-from models.training.ranker import RankerData, funnel_ndcg, padded
+from models.training.ranker import RankerData, padded
 from models.training.ranker_start import TOP, starts, top, with_target
 from models.training.timeline import Requests
 
@@ -80,19 +80,6 @@ class TestStarts:
         found = top(one, width=20)
         assert len(found.rows) == 20
         assert found.place == (one.place if one.place < 20 else -1)
-
-
-def test_ndcg_counts_the_targets_place_and_nothing_for_a_lost_one():
-    scores = [np.array([0.1, 0.9, 0.5], np.float32)] * 4
-    pools = [pool([1, 2, 3], place) for place in (1, 2, 0, -1)]
-    expected = (1 + 1 / np.log2(3) + 1 / np.log2(4) + 0) / 4
-    assert funnel_ndcg(scores, pools) == pytest.approx(expected)
-    assert funnel_ndcg(scores, pools, k=1) == pytest.approx(0.25)
-
-
-def test_a_target_behind_the_ranked_ones_counts_nothing():
-    assert funnel_ndcg([np.array([1.0], np.float32)], [pool([1, 2], place=1)]) == 0.0
-    assert funnel_ndcg([], []) == 0.0
 
 
 class TestWithin:

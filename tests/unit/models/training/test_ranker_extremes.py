@@ -8,6 +8,7 @@ import pytest
 from models.data.simulator import simulate
 from models.data.vocabulary import build_schema
 from models.encode import CROSS
+from models.training import ranker as ranker_training
 from models.training.calibrate import fit_calibrator
 from models.training.config import RankerConfig
 from models.training.features import Features
@@ -38,7 +39,9 @@ def asked(features: Features) -> Requests:
     return every.at(np.linspace(0, len(every) - 1, COUNT).astype(np.int64))
 
 
-def trained(features: Features, rows_of: dict[str, object]) -> tuple[RankerModel, list[Pool]]:
+def trained(
+    features: Features, rows_of: dict[str, object], **options: float
+) -> tuple[RankerModel, list[Pool]]:
     random, requests = np.random.default_rng(0), asked(features)
     pools = []
     for target in requests.target.tolist():
@@ -48,7 +51,7 @@ def trained(features: Features, rows_of: dict[str, object]) -> tuple[RankerModel
     uniform_cross = random.normal(size=(COUNT, 8, len(CROSS))).astype(np.float32)
     data = RankerData(requests, pools, uniform, uniform_cross, requests, requests, pools)
     config = CONFIG.model_copy(update={key: value for key, value in rows_of.items() if key != "rows"})
-    return train_ranker(features, data, WIDTH, config, seed=0), pools
+    return train_ranker(features, data, WIDTH, config, seed=0, **options), pools
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,48 @@ def test_whatever_the_funnel_leaves_logits_are_finite(features, left):
     assert all(np.isfinite(each).all() for each in logits)
     assert np.isfinite(model.item_vectors()).all()
     assert 0.0 <= model.best <= 1.0
+
+
+class TestKeptEpoch:
+    """What validation's 12 requests are said to gain: with five starts, of which the third is best, and then
+    after each epoch."""
+
+    START = np.array([1.0] * 4 + [0.0] * 8)
+    LUCK = np.array([0.0] * 1 + [1.0] * 5 + [0.0] * 6)
+    """One request loses, two gain: 0.08 on average, with a standard error of 0.14."""
+    BETTER = np.array([1.0] * 7 + [0.0] * 5)
+    """Three gain: 0.25, with a standard error of 0.125."""
+    BEST = np.array([1.0] * 9 + [0.0] * 3)
+
+    def best(self, features, monkeypatch, epochs: list[np.ndarray], **options: float) -> float:
+        told = iter([0 * self.START, 0.5 * self.START, self.START, 0 * self.START, 0 * self.START, *epochs])
+        monkeypatch.setattr(ranker_training, "gains", lambda scores, pools: next(told))
+        told_epochs = {"rows": [7, "target", 3, 9], "epochs": len(epochs)}
+        return trained(features, told_epochs, **options)[0].best
+
+    def test_what_is_better_by_less_than_a_standard_error_leaves_the_start(self, features, monkeypatch):
+        assert self.best(features, monkeypatch, [self.LUCK, self.LUCK]) == pytest.approx(4 / 12)
+
+    def test_what_is_better_by_more_takes_its_place(self, features, monkeypatch):
+        assert self.best(features, monkeypatch, [self.LUCK, self.BETTER, self.LUCK]) == pytest.approx(7 / 12)
+
+    def test_of_those_the_best_is_kept(self, features, monkeypatch):
+        found = self.best(features, monkeypatch, [self.BETTER, self.BEST, self.BETTER])
+        assert found == pytest.approx(9 / 12)
+
+    def test_without_a_margin_any_gain_will_do(self, features, monkeypatch):
+        assert self.best(features, monkeypatch, [self.LUCK, self.START], margin=0.0) == pytest.approx(5 / 12)
+
+    @pytest.mark.parametrize(("gained", "same"), [("LUCK", True), ("BETTER", False)])
+    def test_the_start_that_is_left_is_the_start_to_the_bit(self, features, monkeypatch, gained, same):
+        rows = {"rows": [7, "target", 3, 9], "epochs": 2}
+        start, pools = trained(features, rows, margin=np.inf)
+        told = iter([self.START] * 5 + [getattr(self, gained)] * 2)
+        monkeypatch.setattr(ranker_training, "gains", lambda scores, pools: next(told))
+        kept, _ = trained(features, rows)
+        batch = features.batch(asked(features))
+        pairs = zip(kept.logits(batch, pools, WIDTH), start.logits(batch, pools, WIDTH), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs) is same
 
 
 @pytest.mark.parametrize("name", ["auto", "beta", "isotonic", "platt", "temperature"])

@@ -246,6 +246,9 @@ def a_batch(rows: list[int], dtype: type = np.int32, **columns: Any) -> Candidat
             {"rounds": (Round("r", (), Picks("p", lambda b, n: np.array([3])), 2),)}, "outside", id="outside"
         ),
         pytest.param(
+            {"rounds": (Round("r", (), Picks("p", lambda b, n: np.array([-1])), 2),)}, "outside", id="below"
+        ),
+        pytest.param(
             {"rounds": (Round("r", (), Picks("p", lambda b, n: np.array([True])), 2),)}, "bool", id="a mask"
         ),
         pytest.param({"sources": (Proposes("a", answer=lambda q: [1, 2]),)}, "list", id="rows in a list"),
@@ -282,7 +285,7 @@ def test_past_the_deadline_the_cheap_answer_comes_in_time() -> None:
         rounds=(Round("rank", (Scores("rank", fails, optional=True), BY_ROW), Best("score"), None),),
         clock=lambda: float(next(now)),
     )
-    outcome = one.run(a_query(deadline=0.5))
+    outcome = one.run(a_query(deadline=0.0))
 
     assert outcome.rows.tolist() == [4, 3, 2, 1]
     assert outcome.degraded == ("user", "b", "rank")

@@ -130,7 +130,7 @@ CATALOGUE: Any = SimpleNamespace(clusters_of=lambda rows: (rows // 10).astype(np
 def mixture(**weights: float) -> Interests:
     clusters = np.array([OWN, *(int(name[1:]) for name in weights)], np.int32)
     shares = np.array([0.5, *weights.values()], np.float32)
-    return Interests(clusters, shares, np.zeros((len(shares), 1), np.float32), shares.astype(np.int32))
+    return Interests(clusters, shares, np.zeros((len(shares), 1), np.float32))
 
 
 def picked(size: int, pinned: list[int], interests: Interests | None, scores: Any = None) -> list[int]:

@@ -22,9 +22,9 @@ VIEWED = (SessionEvent(ItemId("item-0"), "view"), SessionEvent(ItemId("item-4"),
 
 
 def poisoned(folder: Path, value: float) -> Bundle:
-    """A bundle of which the ranker's vector of one item is no number."""
+    """A bundle of which the ranker's vector of one item is no number; one of halves would not open."""
     bundle = write_tiny_bundle(folder)
-    vectors = np.load(bundle / artifacts.RANK_VECTORS)
+    vectors = np.load(bundle / artifacts.RANK_VECTORS).astype(np.float32)
     vectors[POISONED] = value
     np.save(bundle / artifacts.RANK_VECTORS, vectors)
     reseal(bundle)

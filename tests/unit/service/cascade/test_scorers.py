@@ -93,18 +93,17 @@ def test_as_they_came_is_the_head() -> None:
 def test_ages_reach_the_interests_in_days() -> None:
     seen: dict[str, Any] = {}
 
-    def interests(vector: Any, rows: Any, weights: Any, ages: Any, slots: int, preferences: Any) -> Any:
-        seen.update(rows=rows.tolist(), weights=weights.tolist(), ages=ages, slots=slots)
+    def interests(vector: Any, rows: Any, weights: Any, ages: Any, preferences: Any) -> Any:
+        seen.update(rows=rows.tolist(), weights=weights.tolist(), ages=ages)
         seen.update(preferences=preferences)
 
     model: Any = SimpleNamespace(interests=interests)
     schema: Any = SimpleNamespace(event_kinds=("view", "click"))
-    hydrator = UserInterests.of(model, schema, Plan(event_weights={"view": 0.25}), 7)
+    hydrator = UserInterests.of(model, schema, Plan(event_weights={"view": 0.25}))
     wishes = Preferences.of(muted=[3])
     hydrator.hydrate(a_query(user=a_user((5, 6)), preferences=wishes))
 
     assert seen["rows"] == [5, 6]
     assert seen["weights"] == [0.25, 0.25]
-    assert seen["slots"] == 7
     assert seen["preferences"] is wishes
     np.testing.assert_allclose(seen["ages"], [2 / 1440, 1 / 1440], rtol=1e-6)

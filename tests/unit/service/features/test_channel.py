@@ -34,6 +34,16 @@ async def test_reads_of_many_at_once_come_back_to_whoever_asked(redis_url: str, 
     await channel.close()
 
 
+async def test_what_is_asked_in_one_turn_of_the_loop_goes_out_together(redis_url: str, client: Redis) -> None:  # noqa: F811
+    channel = Channel(redis_url, 5.0)
+    await channel.read([("PING",)])
+    before = (await client.info("stats"))["total_reads_processed"]
+    answers = await asyncio.gather(*(channel.read([("ECHO", n)]) for n in range(50)))
+    assert answers == [[str(n).encode()] for n in range(50)]
+    assert (await client.info("stats"))["total_reads_processed"] - before < 10
+    await channel.close()
+
+
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_a_loop_that_is_busy_does_not_blame_redis(
     redis_url: str,  # noqa: F811
@@ -61,6 +71,17 @@ async def test_a_late_reply_is_thrown_away(redis_url: str, client: Redis) -> Non
         await channel.read([("ECHO", "late")])
     await asyncio.sleep(0.4)
     assert await channel.read([("ECHO", "next")]) == [b"next"]
+    await channel.close()
+
+
+async def test_a_call_with_less_time_than_others_ends_sooner(redis_url: str, client: Redis) -> None:  # noqa: F811
+    channel = Channel(redis_url, 60.0)
+    await channel.read([("PING",)])
+    await client.client_pause(300)
+    for little_s in (0.02, 0.0, -1.0):
+        with pytest.raises(StoreUnavailable, match=f"within {little_s * 1000:.0f} ms"):
+            await channel.read([("ECHO", "late")], little_s)
+    assert await channel.read([("ECHO", "whenever")], 61.0) == [b"whenever"]
     await channel.close()
 
 

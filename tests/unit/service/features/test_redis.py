@@ -322,6 +322,22 @@ async def test_logs_are_bounded(redis_url: str, redis_prefix: str, client: Redis
     await store.close()
 
 
+@pytest.mark.parametrize("query", ["", "?max_connections=3"], ids=["channel", "pool"])
+async def test_a_caller_with_less_time_than_the_store_is_told_within_it(
+    redis_url: str,  # noqa: F811
+    keys: Keys,
+    client: Redis,
+    query: str,
+) -> None:
+    store = RedisStore(redis_url + query, keys, RedisLimits(read_timeout_s=60.0))
+    assert not (await store.fetch(ANN, 60.0)).known
+    await client.client_pause(300)
+    with pytest.raises(StoreUnavailable, match="within 20 ms"):
+        await store.fetch(ANN, 0.02)
+    assert not (await store.fetch(ANN)).known
+    await store.close()
+
+
 def test_a_users_keys_share_one_hash_tag_whatever_the_id() -> None:
     keys = Keys()
     for user in ("ann", "}{", "{}", "a}b", "%7D"):
