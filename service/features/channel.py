@@ -7,6 +7,7 @@ of a millisecond per read. Here a call is one write to a socket and the replies 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -41,11 +42,13 @@ _LOADING_S = 0.02
 
 @dataclass(slots=True)
 class _Call:
-    """A call that waits for `left` more replies."""
+    """A call that waits for `left` more replies, and for `limit_s` at most once it is sent."""
 
     future: asyncio.Future[list[Any]]
     left: int
-    since: float
+    limit_s: float
+    since: float = math.inf
+    timer: asyncio.TimerHandle | None = None
     replies: list[Any] = field(default_factory=list)
     looked: bool = False
 
@@ -63,9 +66,10 @@ class _Wire(asyncio.Protocol):
     socket takes as long as much of what else a read of a user takes.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, stuck_s: float) -> None:
         self.loop = loop
-        self._unsent: list[bytes] = []
+        self._stuck_s = stuck_s
+        self._unsent: list[tuple[bytes, _Call]] = []
         self._reader = hiredis.Reader()
         self._waiting: deque[_Call] = deque()
         self._transport: asyncio.Transport | None = None
@@ -75,10 +79,6 @@ class _Wire(asyncio.Protocol):
     def open(self) -> bool:
         """Whether calls can be sent."""
         return self._transport is not None and not self._transport.is_closing()
-
-    def stuck(self, longest_s: float) -> bool:
-        """Whether the oldest call waits for longer than a connection that works would let it."""
-        return bool(self._waiting) and time.monotonic() - self._waiting[0].since > longest_s
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -104,14 +104,35 @@ class _Wire(asyncio.Protocol):
 
     def send(self, payload: bytes, call: _Call) -> None:
         self._waiting.append(call)
-        self._unsent.append(payload)
+        self._unsent.append((payload, call))
         if len(self._unsent) == 1:
             self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        payloads, self._unsent = self._unsent, []
+        unsent, self._unsent = self._unsent, []
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(payloads))
+            self._transport.write(b"".join([payload for payload, _ in unsent]))
+        now = time.monotonic()
+        for _, call in unsent:
+            call.since = now
+            if call.limit_s < math.inf:
+                call.timer = self.loop.call_later(call.limit_s, self._expire, call)
+
+    def _expire(self, call: _Call) -> None:
+        if call.future.done():
+            return
+        if not call.looked:
+            # Some event loops serve timers before sockets: let this one look once more.
+            call.looked = True
+            call.timer = self.loop.call_later(_GRACE_S, self._expire, call)
+            return
+        call.future.set_exception(TimeoutError())
+        self.close_if_stuck()
+
+    def close_if_stuck(self) -> None:
+        """Close if the oldest call waits for longer than a connection that works would let it."""
+        if self._waiting and time.monotonic() - self._waiting[0].since > self._stuck_s:
+            self.close()
 
     def close(self) -> None:
         if self._transport is not None:
@@ -128,9 +149,9 @@ class _Wire(asyncio.Protocol):
 class Channel:
     """Connects on first use and again after a loss; safe for any number of tasks of one event loop.
 
-    The time limit is for Redis, not for us: a call is given up only when this event loop has looked at its
-    socket after the limit and found no answer. A loop that is busy with other answers looks late, and a timer
-    alone would then blame Redis.
+    The time limit is for Redis, not for us: it runs from when the call is sent, and a call is given up only
+    when this event loop has looked at its socket after the limit and found no answer. A loop that is busy
+    with other answers sends and looks late, and a timer alone would then blame Redis.
     """
 
     def __init__(
@@ -208,31 +229,17 @@ class Channel:
         wire = self._wire
         if wire is None or not wire.open:
             wire = await self._connected(until)
-        now = time.monotonic()
-        call = _Call(wire.loop.create_future(), replies, now)
+        call = _Call(wire.loop.create_future(), replies, until - time.monotonic())
         wire.send(payload, call)
-        timer = wire.loop.call_later(until - now, self._expire, wire, call)
         try:
             return await call.future
         except asyncio.CancelledError:
             # Whoever limits a whole call from outside may be quicker than the timer.
-            if wire.stuck(self._stuck_s):
-                wire.close()
+            wire.close_if_stuck()
             raise
         finally:
-            timer.cancel()
-
-    def _expire(self, wire: _Wire, call: _Call) -> None:
-        if call.future.done():
-            return
-        if not call.looked:
-            # Some event loops serve timers before sockets: let this one look once more.
-            call.looked = True
-            wire.loop.call_later(_GRACE_S, self._expire, wire, call)
-            return
-        call.future.set_exception(TimeoutError())
-        if wire.stuck(self._stuck_s):
-            wire.close()
+            if call.timer is not None:
+                call.timer.cancel()
 
     async def _connected(self, until: float) -> _Wire:
         """The connection that all who need one now wait for together."""
@@ -244,12 +251,13 @@ class Channel:
 
     async def _connect(self) -> _Wire:
         loop, url = asyncio.get_running_loop(), self._url
+        wire_of = partial(_Wire, loop, self._stuck_s)
         async with asyncio.timeout(_STUCK_S):
             if "path" in url:
-                _, wire = await loop.create_unix_connection(partial(_Wire, loop), url["path"])
+                _, wire = await loop.create_unix_connection(wire_of, url["path"])
             else:
                 host, port = url.get("host", "localhost"), url.get("port", 6379)
-                _, wire = await loop.create_connection(partial(_Wire, loop), host, port)
+                _, wire = await loop.create_connection(wire_of, host, port)
             await self._introduce(wire)
         self._wire = wire
         return wire
@@ -263,7 +271,7 @@ class Channel:
         if database := self._url.get("db"):
             commands.append(("SELECT", database))
         if commands:
-            call = _Call(wire.loop.create_future(), len(commands), time.monotonic())
+            call = _Call(wire.loop.create_future(), len(commands), math.inf)
             wire.send(_packed(commands), call)
             for reply in await call.future:
                 if isinstance(reply, hiredis.ReplyError):

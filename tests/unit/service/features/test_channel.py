@@ -44,20 +44,24 @@ async def test_what_is_asked_in_one_turn_of_the_loop_goes_out_together(redis_url
     await channel.close()
 
 
+@pytest.mark.parametrize("turns", [1, 3], ids=["before it has sent", "after it has sent"])
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_a_loop_that_is_busy_does_not_blame_redis(
     redis_url: str,  # noqa: F811
     loop: Callable[[], asyncio.AbstractEventLoop],
+    turns: int,
 ) -> None:
     async def busy() -> list[object]:
         channel = Channel(redis_url, 0.05)
-        await channel.read([("PING",)])
-        asked = asyncio.create_task(channel.read([("ECHO", "in time")]))
-        await asyncio.sleep(0)
-        time.sleep(0.2)
-        answer = await asked
-        await channel.close()
-        return answer
+        try:
+            await channel.replies([("PING",)], 60.0)
+            asked = asyncio.create_task(channel.read([("ECHO", "in time")]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            time.sleep(0.2)
+            return await asked
+        finally:
+            await channel.close()
 
     with asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(busy()) == [b"in time"]
