@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class Metrics:
         self.requests = counter(
             "requests", "Calls by outcome, refused and failed ones included", "route status"
         )
+        self._refused = cache(lambda route: self.requests.labels(route, 503))
         self.request_seconds = histogram("request_seconds", "Time from the door to the last byte", "route")
         self.in_progress = gauge("in_progress", "Calls that hold a permit")
         self.shed = counter("shed", "Calls refused at the door")
@@ -137,9 +139,9 @@ class Metrics:
         return generate_latest(self.registry)
 
     def on_refused(self, route: str) -> None:
-        """A call was refused before it was parsed."""
+        """A call for a list was refused before it was parsed."""
         self.shed.inc()
-        self.requests.labels(route, 503).inc()
+        self._refused(route).inc()
 
     def on_bundle(self, version: str, schema_hash: str, created: str) -> None:
         """Another bundle serves from now on."""
