@@ -42,7 +42,7 @@ from service.replay.table import tables
 OF_BUNDLES = ("after_last", "against", "calibration", "knob", "picture", "requests")
 """Options that go with a bundle alone."""
 SINGLE = "ranker=single"
-"""A change that is none of the plan: the ranker's constant weights in 8 bits."""
+"""A change that is none of the plan: the ranker in single precision."""
 
 
 def main(argv: list[str]) -> int:
