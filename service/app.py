@@ -31,7 +31,8 @@ from service.api.entrance import Entrance, Register
 from service.api.errors import install_errors
 from service.api.front import Front
 from service.api.keys import KeyGate, Keyring
-from service.api.schemas import ProblemOut, RecommendIn, SearchIn, SimilarIn
+from service.api.problem_schemas import ProblemOut
+from service.api.query_schemas import RecommendIn, SearchIn, SimilarIn
 from service.api.shortcut import Direct, Shortcut
 from service.bundles import Beginning
 from service.errors import OperatorError

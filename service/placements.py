@@ -9,7 +9,8 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from models.plan import Plan
 from ranking.auction import LARGEST_BID
-from service.api.schemas import Body, BoostIn, CapIn, Count, Currency, Json, OwnIn
+from service.api.fields import Body, Count, Currency, Json
+from service.api.query_schemas import BoostIn, CapIn, OwnIn
 from service.cascade.cursor import LIMIT
 from service.cascade.query import Selling
 from service.catalogue import Catalogue

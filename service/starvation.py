@@ -22,8 +22,8 @@ STARVED = "filter_starved"
 def starvation(
     request: Request, query: Query, outcome: Outcome, catalogue: Catalogue, last_round: str
 ) -> dict[str, Any] | None:
-    """What `service.api.schemas.StarvedOut` tells; None where the list is full, goes on, or no rule is to
-    blame.
+    """What `service.api.list_schemas.StarvedOut` tells; None where the list is full, goes on, or no rule is
+    to blame.
 
     The rules are to blame if fewer items pass all of them than were wanted, or a cap has room for fewer of
     those, if caps left candidates over, or if a recommendation, which may take anything, found too few under

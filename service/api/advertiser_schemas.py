@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from service.api.schemas import Body, Currency
+from service.api.fields import Body, Currency
 
 LARGEST_BUDGET = 10**15
 """Micros: a thousand million units a day."""

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query
 
 from service.api.advertiser_schemas import AdvertiserOut, BudgetIn
 from service.api.context import PartsOf
+from service.api.fields import Id
 from service.api.json_route import JsonResponse, JsonRoute
-from service.api.schemas import Id
 from service.errors import CallerError, NotFound
 from service.features.accounts import Account, Budget, Entry
 from service.features.store import StoreUnavailable

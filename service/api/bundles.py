@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from service.api.bundle_schemas import ActivatedOut, BundlesOut
 from service.api.context import PartsOf
 from service.api.json_route import JsonResponse
 from service.api.operator import OperatorOnly
-from service.api.schemas import ActivatedOut, BundlesOut
 from service.switch import Activated
 
 router = APIRouter(prefix="/v1/bundles", tags=["operations"])

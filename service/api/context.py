@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from service.api.entrance import LEFT, Call, call_of
 from service.api.json_route import JsonResponse
 from service.api.lists import render
-from service.api.schemas import ListIn, RecommendIn
+from service.api.query_schemas import ListIn, RecommendIn
 from service.cascade import query as cascade
 from service.cascade.hydrate import Moment
 from service.parts import Parts

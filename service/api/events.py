@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fastapi import APIRouter
 
 from service.api.context import CallOf, PartsOf, now_ms
+from service.api.event_schemas import EventIn, EventsIn, EventsOut
 from service.api.json_route import JsonResponse, JsonRoute
-from service.api.schemas import EventIn, EventsIn, EventsOut
 from service.cascade.query import ItemId, UserId
 from service.features.store import Event
 

@@ -6,7 +6,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.schemas import Body, Id, InterestName, UserEventOut
+from service.api.fields import Body, Id
+from service.api.user_schemas import UserEventOut
+
+
+class InterestName(BaseModel):
+    """An interest by its id in this bundle; "own" is the user's taste as a whole."""
+
+    id: str
+    label: str
 
 
 class InterestPatch(Body):

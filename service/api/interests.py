@@ -11,10 +11,10 @@ from starlette.routing import Match
 
 from service.api.context import CallOf, PartsOf, now_ms
 from service.api.entrance import Call
+from service.api.fields import Id
 from service.api.interest_list import describe, describe_all
 from service.api.interest_schemas import InterestPatch, InterestsOut, UserInterestsOut
 from service.api.json_route import JsonResponse, JsonRoute
-from service.api.schemas import Id
 from service.cascade.hydrate import Moment
 from service.cascade.preferences import clusters_of, resolve
 from service.cascade.query import Request, UserId

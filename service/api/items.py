@@ -10,9 +10,10 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from service.api.context import PartsOf, now_ms
+from service.api.fields import Id
+from service.api.item_schemas import ItemChangesOut, ItemIn, ItemPatch, ItemRecordOut, ItemsIn, ItemsOut
 from service.api.json_route import JsonResponse, JsonRoute
 from service.api.records import from_body, merge, read_batch, refusal, to_body
-from service.api.schemas import Id, ItemChangesOut, ItemIn, ItemPatch, ItemRecordOut, ItemsIn, ItemsOut
 from service.cascade.query import ItemId
 from service.catalogue import Catalogue
 from service.errors import NotFound, OperatorError

@@ -13,7 +13,7 @@ from service.recommender import Answered
 
 
 def render(answered: Answered) -> dict[str, Any]:
-    """The body of `service.api.schemas.ListOut`; a number that is not finite is written as null."""
+    """The body of `service.api.list_schemas.ListOut`; a number that is not finite is written as null."""
     query, outcome = answered.query, answered.outcome
     body: dict[str, Any] = {
         "request_id": query.request_id,

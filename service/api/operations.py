@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from service.api.context import PartsOf
 from service.api.json_route import JsonResponse
-from service.api.schemas import ReadyOut
+from service.api.operation_schemas import ReadyOut
 from service.errors import NotReady
 from service.features.store import StoreUnavailable
 

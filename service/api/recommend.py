@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request
 
 from service.api.context import CallOf, PartsOf, answer_list
 from service.api.json_route import JsonResponse, JsonRoute
+from service.api.list_schemas import ListOut
+from service.api.query_schemas import RecommendIn
 from service.api.requests import recommend_request
-from service.api.schemas import ListOut, RecommendIn
 
 router = APIRouter(prefix="/v1", tags=["lists"], route_class=JsonRoute)
 

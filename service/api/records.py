@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from models.schema import Field, FieldKind
 from service.api.errors import path_of
-from service.api.schemas import ItemIn, ItemPatch, ItemWithId
+from service.api.item_schemas import ItemIn, ItemPatch, ItemWithId
 from service.cascade.query import ItemId
 from service.errors import CallerError
 from service.offers import ADVERTISER, BID, CURRENCY, OFFER
@@ -49,7 +49,7 @@ def read_batch(
 
 
 def refusal(index: int, item_id: str | None, errors: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The body of `service.api.schemas.RefusedItemOut`."""
+    """The body of `service.api.item_schemas.RefusedItemOut`."""
     listed = [{"path": path, "message": message} for path, message in errors]
     return {"index": index, "item_id": item_id, "errors": listed}
 
@@ -66,7 +66,7 @@ def merge(record: Mapping[str, Any], patch: ItemPatch, fields: Sequence[Field]) 
 
 
 def to_body(item_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of `service.api.schemas.ItemRecordOut`."""
+    """The body of `service.api.item_schemas.ItemRecordOut`."""
     return {
         "item_id": item_id,
         "title": record.get("title"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.api.schemas import BoostIn, CapIn, ListIn, OwnIn, RecommendIn, SearchIn, SimilarIn
+from service.api.query_schemas import BoostIn, CapIn, ListIn, OwnIn, RecommendIn, SearchIn, SimilarIn
 from service.cascade.query import Cap, ItemId, Kind, Own, Request, Selling, SessionEvent, UserId
 from service.placements import Placement, Placements
 

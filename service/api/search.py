@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request
 
 from service.api.context import CallOf, PartsOf, answer_list
 from service.api.json_route import JsonResponse, JsonRoute
+from service.api.list_schemas import ListOut
+from service.api.query_schemas import SearchIn
 from service.api.requests import search_request
-from service.api.schemas import ListOut, SearchIn
 
 router = APIRouter(prefix="/v1", tags=["lists"], route_class=JsonRoute)
 

@@ -6,9 +6,10 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from service.api.context import PartsOf
+from service.api.fields import Id
 from service.api.json_route import JsonResponse, JsonRoute
 from service.api.records import check_attributes
-from service.api.schemas import Id, UserIn, UserOut
+from service.api.user_schemas import UserIn, UserOut
 from service.cascade.query import UserId
 from service.errors import NotFound
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.explain_schemas import ExplainedInterest, ItemExplanation
-from service.api.schemas import Id
+from service.api.fields import Id
 
 
 class ExplainIn(BaseModel):

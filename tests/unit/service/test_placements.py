@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from service.api.query_schemas import RecommendIn, SearchIn, SimilarIn
 from service.api.requests import recommend_request, search_request, similar_request
-from service.api.schemas import RecommendIn, SearchIn, SimilarIn
 from service.bundle import Bundle
 from service.cascade.hydrate import Moment
 from service.cascade.observe import NullObserver

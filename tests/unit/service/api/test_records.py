@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from service.api.item_schemas import ItemIn, ItemPatch
 from service.api.records import check_attributes, from_body, merge, to_body
-from service.api.schemas import ItemIn, ItemPatch
 from service.errors import CallerError
 from tests.support.tiny_world import SCHEMA
 
