@@ -80,7 +80,7 @@ def test_a_redis_that_cannot_start_ends_the_service(bundles: Path, tmp_path: Pat
 
 def test_it_serves_with_a_redis_of_its_own_and_leaves_nothing(bundles: Path) -> None:
     with serving("--bundles", bundles) as (process, url):
-        answer = httpx.post(f"{url}/v1/recommend", json={"user_id": "u"})
+        answer = httpx.post(f"{url}/v1/recommend", json={"user_id": "u"}, timeout=LIMIT_S)
         assert len(ids(answer)) == 20
         assert answer.json()["degraded"] == []
         child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -106,14 +106,14 @@ def test_asked_by_a_signal_it_says_what_it_does_and_goes_on(bundles: Path, redis
             told.append(process.stderr.readline())
         assert any(line.startswith("Current thread") for line in told)
         assert any(line.startswith("Task ") for line in told)
-        assert len(ids(httpx.post(f"{url}/v1/recommend", json={}))) == 20
+        assert len(ids(httpx.post(f"{url}/v1/recommend", json={}, timeout=LIMIT_S))) == 20
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT_S) == 0
 
 
 def test_a_call_in_progress_is_finished_before_the_end(bundles: Path, redis_url: str, tmp_path: Path) -> None:
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     proxy = Proxy(tmp_path, redis_url)
     running = proxy.running()
@@ -124,19 +124,26 @@ def test_a_call_in_progress_is_finished_before_the_end(bundles: Path, redis_url:
     on_loop(running.__aenter__())
     try:
         with serving("--bundles", bundles, "--redis-url", proxy.url) as (process, url):
-            proxy.delay_s = 0.5
+            proxy.holding = True
             answers: list[httpx.Response] = []
             call = threading.Thread(
-                target=lambda: answers.append(httpx.post(f"{url}/v1/recommend", json={"user_id": "u"}))
+                target=lambda: answers.append(
+                    httpx.post(f"{url}/v1/recommend", json={"user_id": "u"}, timeout=LIMIT_S)
+                )
             )
             call.start()
-            time.sleep(0.2)
+            deadline = time.monotonic() + LIMIT_S
+            while "\ncascada_in_progress 1.0\n" not in httpx.get(f"{url}/metrics", timeout=LIMIT_S).text:
+                assert time.monotonic() < deadline, "the call never came"
             process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)  # it hears the signal before the call has what it waits for
+            proxy.holding = False
             call.join(LIMIT_S)
             assert len(ids(answers[0])) == 20
             assert answers[0].json()["degraded"] == []
             assert process.wait(LIMIT_S) == 0
     finally:
+        proxy.holding = False
         on_loop(running.__aexit__(None, None, None))
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

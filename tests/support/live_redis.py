@@ -1,4 +1,4 @@
-"""A real redis-server for a test session, and a proxy that can be slow, silent or gone."""
+"""A real redis-server for a test session, and a proxy that can be silent or gone."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def redis_url() -> Iterator[str]:
     """The URL of a redis-server that lives as long as the session."""
     server = EmbeddedRedis()
     server.start()
-    yield server.url
-    server.stop()
+    try:
+        yield server.url
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -31,12 +33,12 @@ def redis_prefix() -> str:
 
 
 class Proxy:
-    """Stands between a store and Redis; holds replies back for `delay_s`, None = for ever."""
+    """Stands between a store and Redis; holds replies back while `holding`."""
 
     def __init__(self, folder: Path, target: str) -> None:
         self.path = folder / "proxy.sock"
         self.requests = 0
-        self.delay_s: float | None = 0.0
+        self.holding = False
         self._target = target.removeprefix("unix://")
 
     @property
@@ -78,8 +80,6 @@ class Proxy:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(1 << 20):
-            if self.delay_s is None:
-                await asyncio.Event().wait()
-            elif self.delay_s:
-                await asyncio.sleep(self.delay_s)
+            while self.holding:
+                await asyncio.sleep(0.001)
             writer.write(chunk)

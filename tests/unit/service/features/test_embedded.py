@@ -14,7 +14,7 @@ import pytest
 from service.errors import OperatorError
 from service.features import embedded
 from service.features.embedded import EmbeddedRedis
-from service.features.redis import RedisStore
+from service.features.redis import RedisLimits, RedisStore
 from tests.contracts.feature_store import ANN, event
 
 PARENT = """
@@ -29,10 +29,9 @@ time.sleep(60)
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
 
 
 def test_it_starts_and_leaves_nothing_behind() -> None:
@@ -50,13 +49,15 @@ def test_it_starts_and_leaves_nothing_behind() -> None:
 def test_it_dies_with_a_parent_that_is_killed() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    pid, url = parent.stdout.readline().split()
-    pid = int(pid)
-    assert alive(pid)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    parent.stdout.close()
-    deadline = time.monotonic() + 5
+    try:
+        word, url = parent.stdout.readline().split()
+        pid = int(word)
+        assert alive(pid)
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        parent.stdout.close()
+    deadline = time.monotonic() + 60
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not alive(pid)
@@ -65,7 +66,7 @@ def test_it_dies_with_a_parent_that_is_killed() -> None:
 
 def test_with_a_data_folder_the_state_survives(tmp_path: Path) -> None:
     async def session(server: EmbeddedRedis, write: bool) -> list[str]:
-        store = RedisStore(server.url)
+        store = RedisStore(server.url, limits=RedisLimits(read_timeout_s=60.0, write_timeout_s=60.0))
         if write:
             await store.append([event("ann", "i", 1)])
         items = list((await store.fetch(ANN)).item_ids)
@@ -75,16 +76,20 @@ def test_with_a_data_folder_the_state_survives(tmp_path: Path) -> None:
     for write in (True, False):
         server = EmbeddedRedis(tmp_path / "data")
         server.start()
-        assert asyncio.run(session(server, write)) == ["i"]
-        server.stop()
+        try:
+            assert asyncio.run(session(server, write)) == ["i"]
+        finally:
+            server.stop()
 
 
 def test_two_servers_never_share_a_data_folder(tmp_path: Path) -> None:
     first, second = EmbeddedRedis(tmp_path), EmbeddedRedis(tmp_path)
     first.start()
-    with pytest.raises(OperatorError, match="another redis-server"):
-        second.start()
-    first.stop()
+    try:
+        with pytest.raises(OperatorError, match="another redis-server"):
+            second.start()
+    finally:
+        first.stop()
     second.start()
     second.stop()
 

@@ -15,7 +15,7 @@ from tests.support.live_redis import redis_prefix, redis_url  # noqa: F401
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_700_000_000_000
-LIMITS = RedisLimits(read_timeout_s=10.0, trend_half_life_s=3600, trend_items=4)
+LIMITS = RedisLimits(read_timeout_s=60.0, write_timeout_s=60.0, trend_half_life_s=3600, trend_items=4)
 
 
 @pytest_asyncio.fixture(loop_scope="function")
