@@ -51,8 +51,15 @@ def ranker(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowRanker]:
     slow.gate.set()
 
 
-def call(url: str, **body: object) -> httpx.Response:
-    return httpx.post(f"{url}/v1/recommend", json=body, timeout=PATIENCE_S)
+def call(url: str, sent: threading.Semaphore | None = None, **body: object) -> httpx.Response:
+    """One call on a connection of its own; `sent` is released once the kernel has all of it."""
+
+    def on_event(name: str, _: object) -> None:
+        if sent is not None and name == "http11.send_request_body.complete":
+            sent.release()
+
+    with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+        return client.post("/v1/recommend", json=body, extensions={"trace": on_event})
 
 
 def metric(url: str, name: str) -> float:
@@ -69,11 +76,19 @@ def test_too_many_are_refused_with_a_problem_and_the_others_answered(
         ranker.seconds = 0.002  # 60 ms for 30 candidates, however slow the machine is besides
         for _ in range(5):
             assert len(ids(call(url))) == 20
-        with ThreadPoolExecutor(40) as pool:
-            answers = list(pool.map(lambda _: call(url), range(120)))
+        ranker.stop()
+        with ThreadPoolExecutor(41) as pool:
+            first = pool.submit(call, url)
+            assert ranker.entered.wait(PATIENCE_S)
+            # The event loop computes: the others wait in the kernel, and all come at once.
+            sent = threading.Semaphore(0)
+            others = [pool.submit(call, url, sent) for _ in range(40)]
+            assert all(sent.acquire(timeout=PATIENCE_S) for _ in others)
+            ranker.gate.set()
+            answers = [one.result() for one in (first, *others)]
         served = [one for one in answers if one.status_code == 200]
         refused = [one for one in answers if one.status_code == 503]
-        assert len(served) + len(refused) == 120
+        assert len(served) + len(refused) == 41
         assert served
         assert refused
         assert all(len(ids(one)) == 20 for one in served)
@@ -161,7 +176,9 @@ def test_a_call_that_waited_in_the_line_beyond_its_deadline_is_refused(
             first = pool.submit(call, url)
             assert ranker.entered.wait(PATIENCE_S)
             # The event loop computes: these wait in the kernel, where nobody sees them.
-            late = [pool.submit(call, url, deadline_ms=50) for _ in range(2)]
+            sent = threading.Semaphore(0)
+            late = [pool.submit(call, url, sent, deadline_ms=50) for _ in range(2)]
+            assert all(sent.acquire(timeout=PATIENCE_S) for _ in late)
             time.sleep(0.5)
             ranker.gate.set()
             assert len(ids(first.result(PATIENCE_S))) == 20
