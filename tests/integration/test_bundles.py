@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,20 +18,13 @@ import pytest
 from pydantic import SecretStr
 
 from models import artifacts
-from tests.integration.test_workers import workers
+from tests.integration.test_workers import series, until, workers
 from tests.support.live_service import PATIENCE_S, ids, live_service
 from tests.support.processes import LIMIT_S, serving
 from tests.support.tiny_bundle import reseal, write_tiny_bundle
 
 TOKEN = "operator's own token"
 OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
-
-
-def until(true: Any, what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not true():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -229,7 +221,7 @@ def test_two_replicas_follow_one_another(folder: Path, redis_url: str, redis_pre
 def test_two_workers_follow_under_load_and_no_call_is_lost(folder: Path) -> None:
     variables = {"CASCADA_OPERATOR_TOKEN": TOKEN, "CASCADA_ACCESS_LOG": "false"}
     with serving("--workers", "2", "--bundles", folder, **variables) as (process, url):
-        until(lambda: "cascada_ready 2.0" in httpx.get(f"{url}/metrics").text, "two workers are ready")
+        until(lambda: series(url)["cascada_ready"] == 2, "two workers are ready")
         seen, stop = Counter[tuple[int, str]](), threading.Event()
 
         def call() -> None:
@@ -242,10 +234,12 @@ def test_two_workers_follow_under_load_and_no_call_is_lost(folder: Path) -> None
         for caller in callers:
             caller.start()
         try:
+            until(lambda: (200, "v3") in seen, "calls come")
             with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
                 for version in ("v1", "v2", "v1"):
                     assert activate(client, version).json()["version"] == version
                     until(lambda v=version: listed(client)[v]["workers"] == 2, "both workers serve it")
+                    until(lambda v=version: (200, v) in seen, "a call was answered from it")
         finally:
             stop.set()
             for caller in callers:
@@ -259,16 +253,18 @@ def test_two_workers_follow_under_load_and_no_call_is_lost(folder: Path) -> None
 def test_a_worker_that_is_replaced_serves_what_was_activated(folder: Path) -> None:
     variables = {"CASCADA_OPERATOR_TOKEN": TOKEN, "CASCADA_ACCESS_LOG": "false"}
     with serving("--workers", "2", "--bundles", folder, **variables) as (process, url):
-        until(lambda: "cascada_ready 2.0" in httpx.get(f"{url}/metrics").text, "two workers are ready")
+        until(lambda: series(url)["cascada_ready"] == 2, "two workers are ready")
         for version, pinned in (("v1", True), ("latest", False)):
             with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
                 write_tiny_bundle(folder, f"newer-{version}", "2025-01-01T00:00:00Z")
                 chosen = activate(client, version).json()
                 assert chosen["pinned"] is pinned
                 until(lambda: listed(client)[chosen["version"]]["workers"] == 2, "both serve it")  # noqa: B023
+            restarts = series(url)["cascada_worker_restarts_total"]
             os.kill(workers(process.pid)[0], signal.SIGKILL)
             write_tiny_bundle(folder, f"newest-{version}", "2026-01-01T00:00:00Z")
-            until(lambda: "cascada_ready 2.0" in httpx.get(f"{url}/metrics").text, "it was replaced")
+            until(lambda n=restarts + 1: series(url)["cascada_worker_restarts_total"] == n, "it is replaced")
+            until(lambda: series(url)["cascada_ready"] == 2, "the replacement is ready")
             for _ in range(10):  # each on a connection of its own
                 assert (
                     httpx.get(f"{url}/readyz", timeout=LIMIT_S).json()["bundle_version"] == chosen["version"]

@@ -42,7 +42,7 @@ def live_service(**settings: Any) -> Iterator[httpx.Client]:
     app = create_app(app_settings, failures.append)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Server(configuration(app, app_settings), listener)
-        thread = threading.Thread(target=server.run)
+        thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         try:
             base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"

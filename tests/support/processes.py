@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from tests.support.live_service import PATIENT
 
@@ -19,7 +21,9 @@ LIMIT_S = 90
 def environment(**variables: str) -> dict[str, str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("CASCADA_")}
     patient = {f"CASCADA_{name.upper()}": str(value) for name, value in PATIENT.items()}
-    return {**plain, "CASCADA_WARMUP_REQUESTS": "2", "CASCADA_WORKERS": "1", **patient, **variables}
+    # Nobody reads the log of a service that is ready: a full pipe would stop it.
+    quiet = {"CASCADA_ACCESS_LOG": "false", "CASCADA_WARMUP_REQUESTS": "2", "CASCADA_WORKERS": "1"}
+    return {**plain, **quiet, **patient, **variables}
 
 
 def cascada(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +35,7 @@ def cascada(*words: str | Path, **variables: str) -> subprocess.CompletedProcess
 
 @contextmanager
 def serving(*words: str | Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process that says it is ready, and its URL."""
+    """A process that says it is ready, and its URL; one that is not ready in time fails with all it said."""
     process = subprocess.Popen(
         [*CASCADA, "serve", "--port", "0", *map(str, words)],
         stderr=subprocess.PIPE,
@@ -39,15 +43,27 @@ def serving(*words: str | Path, **variables: str) -> Iterator[tuple[subprocess.P
         env=environment(**variables),
     )
     assert process.stderr is not None
+    late = threading.Timer(LIMIT_S, process.kill)
+    late.start()
     try:
-        url = ""
-        for line in process.stderr:
-            entry = json.loads(line)
-            url = entry.get("url", url)
-            if entry["message"] == "ready":
-                break
+        url = _ready(process.stderr)
+        late.cancel()
         yield process, url
     finally:
+        late.cancel()
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def _ready(log: IO[str]) -> str:
+    """The URL of a service whose log says that it is ready."""
+    url, said = "", ""
+    for line in log:
+        said += line
+        if line.startswith("{"):
+            entry = json.loads(line)
+            url = entry.get("url", url)
+            if entry["message"] == "ready":
+                return url
+    raise AssertionError(f"the service was not ready; it said:\n{said}")
