@@ -28,7 +28,7 @@ def gone(pid: int) -> bool:
     """Whether a process has ended; one that nobody has waited for yet counts as ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
@@ -87,11 +87,15 @@ with processes.running([sys.executable, "-c", STUBBORN], log) as process:
         [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     assert demo.stdout is not None
-    with demo.stdout:
-        pid = int(demo.stdout.readline())
-    time.sleep(0.4)
-    demo.send_signal(signal.SIGINT)
-    demo.wait(10)
+    try:
+        with demo.stdout:
+            pid = int(demo.stdout.readline())
+        time.sleep(0.4)
+        demo.send_signal(signal.SIGINT)
+        demo.wait(60)
+    finally:
+        demo.kill()
+        demo.wait()
     assert gone(pid)
 
 

@@ -46,17 +46,20 @@ class Store:
     def __init__(self) -> None:
         self.changes: list[ItemChange] = []
         self.away = False
+        self.refused = 0
 
     def add(self, item: str, **record: Any) -> None:
         self.changes.append(ItemChange(str(len(self.changes) + 1), ItemId(item), record))
 
     async def item_changes(self, after: str, limit: int) -> Sequence[ItemChange]:
         if self.away:
+            self.refused += 1
             raise StoreUnavailable("away")
         return [change for change in self.changes if int(change.cursor) > int(after)][: min(limit, 2)]
 
     async def wait_for_changes(self, after: str, seconds: float) -> None:
         if self.away:
+            self.refused += 1
             raise StoreUnavailable("away")
         await asyncio.sleep(seconds)
 
@@ -67,11 +70,9 @@ def follower() -> tuple[Follower, Store, Holder]:
 
 
 async def until(condition: Any) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    pytest.fail("it never happened")
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 async def test_changes_are_applied_once_and_in_order() -> None:
@@ -136,7 +137,7 @@ async def test_many_who_wait_share_a_look_that_begins_after_they_came() -> None:
 
     store.item_changes = counted  # type: ignore[method-assign]
     first = asyncio.create_task(one.catch_up())
-    await asyncio.sleep(0.005)
+    await until(lambda: looks > 0)  # it looks, and they come meanwhile
 
     async def change(number: int) -> None:
         store.add(f"i{number}")
@@ -180,7 +181,7 @@ async def test_an_outage_is_said_once_and_its_end_too(caplog: pytest.LogCaptureF
     one, store, holder = follower()
     store.away = True
     one.start()
-    await asyncio.sleep(0.05)
+    await until(lambda: store.refused > 3)
     store.away = False
     store.add("a")
     await until(lambda: holder.engine.applied == ("a",))

@@ -79,11 +79,12 @@ async def test_many_changes_are_settled_and_deleted_items_given_up(
     holder = Holder(changed.with_changes([change(f"n-{n}", None) for n in range(10)], NOW_MS))
     one = upkeep(holder, Clock())
     one.start()
-    for _ in range(1000):
-        if len(holder.engine.catalogue) == ITEMS + 20:
-            break
-        await asyncio.sleep(0.005)
-    await one.stop()
+    try:
+        async with asyncio.timeout(60):
+            while len(holder.engine.catalogue) != ITEMS + 20:
+                await asyncio.sleep(0.005)
+    finally:
+        await one.stop()
     catalogue = holder.engine.catalogue
     assert (len(catalogue), sum(map(len, catalogue.layers.recent))) == (ITEMS + 20, 0)
     mask = catalogue.rules.mask({"field": "year", "op": ">=", "value": 3000})
@@ -107,7 +108,10 @@ async def test_a_defect_does_not_end_it(engine: Engine, caplog: pytest.LogCaptur
     holder = Broken(engine)
     one = upkeep(holder, Clock())
     one.start()
-    await asyncio.sleep(0.1)
-    await one.stop()
-    assert holder.calls > 3
+    try:
+        async with asyncio.timeout(60):
+            while holder.calls <= 3:
+                await asyncio.sleep(0.005)
+    finally:
+        await one.stop()
     assert "the catalogue's upkeep failed" in caplog.text
