@@ -159,7 +159,7 @@ def test_a_stopped_redis_costs_the_timeout_and_no_more(
         try:
             started = time.monotonic()
             assert labels(recommend(client)) == ["store"]
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 30  # half of the deadline
         finally:
             os.kill(server._process.pid, signal.SIGCONT)
         until(lambda: labels(recommend(client)) == [])
@@ -192,13 +192,19 @@ def test_an_item_record_that_cannot_be_read_stops_nobody_else(
 
 
 def test_our_own_redis_is_started_again(bundles: Path) -> None:
+    others = redis_servers()
     with live_service(bundles=bundles) as client:
         assert like(client, "item-1").status_code == 202
-        children = [pid for pid in os.listdir("/proc") if pid.isdigit() and parent_of(pid) == os.getpid()]
-        own = [int(pid) for pid in children if b"redis-server" in command_of(pid)]
-        newest = max(own)
-        os.kill(newest, signal.SIGKILL)
+        (own,) = redis_servers() - others
+        os.kill(own, signal.SIGKILL)
+        until(lambda: bool(redis_servers() - others - {own}))
         until(lambda: like(client, "item-1").status_code == 202)
+
+
+def redis_servers() -> set[int]:
+    """Those that are children of this process."""
+    children = [pid for pid in os.listdir("/proc") if pid.isdigit() and parent_of(pid) == os.getpid()]
+    return {int(pid) for pid in children if b"redis-server" in command_of(pid)}
 
 
 def parent_of(pid: str) -> int:
