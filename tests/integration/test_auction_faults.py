@@ -67,8 +67,6 @@ def test_without_redis_nothing_is_sold_and_the_list_comes_all_the_same(bundles: 
             bundles=bundles,
             redis_url=server.url,
             placements=PLACEMENTS,
-            redis_read_timeout_ms=200,
-            redis_write_timeout_ms=200,
         ) as client:
             open_market(client, {"a": 1_000_000})
             before = client.post("/v1/recommend", json={"placement": "shop"}).json()

@@ -15,13 +15,14 @@ import pytest
 import yaml
 
 from service.features.embedded import find_server
+from tests.support.live_service import PATIENT
 from tests.support.tiny_bundle import write_tiny_bundle
 from tests.support.tiny_dataset import write_tiny_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 CASCADA = str(Path(sys.executable).with_name("cascada"))
-WITHIN_S = 30
+WITHIN_S = 90
 
 
 def image_environment(stage: str) -> dict[str, str]:
@@ -49,7 +50,10 @@ def process(
             yield started
         finally:
             started.terminate()
-            started.wait(WITHIN_S)
+            try:
+                started.wait(WITHIN_S)
+            finally:
+                started.kill()
 
 
 def until(check, started: subprocess.Popen[bytes], cwd: Path) -> None:
@@ -62,7 +66,7 @@ def until(check, started: subprocess.Popen[bytes], cwd: Path) -> None:
 
 def ok(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2).status_code == 200
+        return httpx.get(url, timeout=WITHIN_S).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -93,6 +97,7 @@ def test_the_services_commands_end_in_a_served_recommendation(tmp_path, redis):
     moved = {"CASCADA_BUNDLES": str(bundles), "CASCADA_REDIS_URL": redis, "CASCADA_PORT": str(port)}
     assert set(moved) | {"CASCADA_HOST"} == set(given)
     environment = ours | given | moved | {"CASCADA_HOST": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    environment |= {f"CASCADA_{name.upper()}": str(value) for name, value in PATIENT.items()}
     folder = tmp_path / "service"
     folder.mkdir()
     url = f"http://127.0.0.1:{port}"
@@ -102,8 +107,8 @@ def test_the_services_commands_end_in_a_served_recommendation(tmp_path, redis):
             word.replace("http://service:8000", url).replace("/data/", f"{data}/")
             for word in SERVICES["loader"]["command"]
         ]
-        subprocess.run([CASCADA, *load], check=True, env=ours, capture_output=True, timeout=60)
-        answer = httpx.post(f"{url}/v1/recommend", json={"user_id": "3", "count": 5}, timeout=10).json()
+        subprocess.run([CASCADA, *load], check=True, env=ours, capture_output=True, timeout=WITHIN_S)
+        answer = httpx.post(f"{url}/v1/recommend", json={"user_id": "3", "count": 5}, timeout=WITHIN_S).json()
     assert len(answer["items"]) == 5
     assert answer["degraded"] == []
     assert list((tmp_path / "redis").rglob("*.aof")), "Redis keeps no append-only file"
@@ -114,5 +119,5 @@ def test_the_health_check_of_the_image_fails_before_the_service_is_ready():
     command = yaml.safe_load(check)
     port = free_port()
     code = command[2].replace("8000", str(port))
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=30)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=WITHIN_S)
     assert told.returncode != 0

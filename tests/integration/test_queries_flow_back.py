@@ -12,7 +12,7 @@ import pytest
 from models.data.columns import ABSENT
 from models.data.dataset import load_dataset
 from service import command
-from tests.support.live_service import ids, live_service
+from tests.support.live_service import PATIENCE_S, ids, live_service
 from tests.support.tiny_dataset import write_tiny_dataset
 
 PREFIX = "flow-back"
@@ -56,10 +56,9 @@ def test_a_click_after_a_search_becomes_a_training_pair(
     click(client, "5", found[0], stranger)
     listed = client.post("/v1/recommend", json={"user_id": "3"}).json()
     click(client, "3", listed["items"][0]["item_id"], listed["request_id"])
-    for _ in range(50):
-        rows = taken(redis_url, tmp_path)
-        if len(rows) >= 3:
-            break
+    deadline = time.monotonic() + PATIENCE_S
+    while len(taken(redis_url, tmp_path)) < 3:
+        assert time.monotonic() < deadline, "the searches were not logged in time"
         time.sleep(0.1)
 
     folder = write_tiny_dataset(tmp_path / "data")
@@ -84,9 +83,9 @@ def test_a_click_after_a_search_becomes_a_training_pair(
 def test_a_deleted_user_leaves_no_pair(client: httpx.Client, redis_url: str, tmp_path: Path) -> None:
     request_id, items = search(client, "drama", "to-be-gone")
     click(client, "to-be-gone", items[0], request_id)
-    for _ in range(50):
-        if any(row[0] == "to-be-gone" for row in taken(redis_url, tmp_path)):
-            break
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(row[0] == "to-be-gone" for row in taken(redis_url, tmp_path)):
+        assert time.monotonic() < deadline, "the search was not logged in time"
         time.sleep(0.1)
     assert client.delete("/v1/users/to-be-gone").status_code == 204
     assert not any(row[0] == "to-be-gone" for row in taken(redis_url, tmp_path))
