@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.live_service import ids
-from tests.support.processes import serving
+from tests.support.processes import LIMIT_S, serving
 from tests.support.tiny_bundle import write_tiny_bundle
 from tests.support.tiny_world import ITEMS
 
@@ -42,7 +42,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Itera
         for bundle in bundles:
             words = ["--bundle", bundle, "--redis-url", redis_url]
             _, url = stack.enter_context(serving(*words, CASCADA_REDIS_PREFIX="pages"))
-            clients.append(stack.enter_context(httpx.Client(base_url=url, timeout=20)))
+            clients.append(stack.enter_context(httpx.Client(base_url=url, timeout=LIMIT_S)))
         yield clients
 
 
@@ -114,6 +114,6 @@ def test_a_process_with_another_key_refuses(
     cursor = processes[0].post("/v1/recommend", json={"count": 3}).json()["next_cursor"]
     words = ["--bundles", bundles, "--redis-url", redis_url]
     with serving(*words, CASCADA_CURSOR_KEY="another") as (_, url):
-        refused = httpx.post(f"{url}/v1/recommend", json={"count": 3, "cursor": cursor})
+        refused = httpx.post(f"{url}/v1/recommend", json={"count": 3, "cursor": cursor}, timeout=LIMIT_S)
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["path"] == "cursor"

@@ -16,7 +16,9 @@ QUOTAS = '{"quotas": {"popular": 0.1, "trending": 0.5}}'
 def trending(url: str, placement: str) -> list[str]:
     """Items of a stranger's list that the source proposed."""
     answer = httpx.post(
-        f"{url}/v1/recommend", json={"placement": placement, "count": 50, "include_seen": True}
+        f"{url}/v1/recommend",
+        json={"placement": placement, "count": 50, "include_seen": True},
+        timeout=PATIENCE_S,
     )
     assert answer.status_code == 200, answer.text
     return [item["item_id"] for item in answer.json()["items"] if "trending" in item["sources"]]
@@ -24,7 +26,8 @@ def trending(url: str, placement: str) -> list[str]:
 
 def clicks(url: str, item: str, count: int, **more: object) -> None:
     events = [{"user_id": f"u{n}", "item_id": item, "event": "view", **more} for n in range(count)]
-    assert httpx.post(f"{url}/v1/events", json={"events": events}).json()["accepted"] == count
+    told = httpx.post(f"{url}/v1/events", json={"events": events}, timeout=PATIENCE_S)
+    assert told.json()["accepted"] == count
 
 
 def test_what_one_process_hears_of_trends_in_the_answers_of_another(bundles: Path, redis_url: str) -> None:
