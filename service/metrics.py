@@ -16,6 +16,7 @@ from service.stage_metrics import LABELS, StageMetrics
 from service.tally import Tally
 
 WAITS_S = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0)
+LOGITS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -113,6 +114,14 @@ class Metrics:
         self.index_recall_stated = gauge(
             "index_recall_stated", "Recall that the index of a sampled bundle promises", recall_labels
         )
+        self.ranker_rounding = Histogram(
+            "cascada_ranker_rounding",
+            "Mean absolute difference of an answer's logits from single precision, where they were sampled",
+            ["bundle_version", "cascade"],
+            registry=self.registry,
+            buckets=LOGITS,
+        )
+        self.sample_failures = counter("sample_failures", "Samples that could not be measured", "sample")
 
         self.ready = gauge("ready", "Workers through whose cascade real requests went")
         self.worker_restarts = counter("worker_restarts", "Workers that were replaced")
@@ -174,6 +183,10 @@ class Metrics:
         self.index_recall_sum.labels(version, k).inc(found)
         self.index_recall_count.labels(version, k).inc()
         self.index_recall_stated.labels(version, k).set(stated)
+
+    def on_rounding(self, version: str, cascade: str, apart: float) -> None:
+        """The logits of one answer of this bundle are so far from those in single precision, on average."""
+        self.ranker_rounding.labels(version, cascade).observe(apart)
 
     def on_stage(
         self, cascade: str, stage: str, seconds: float, rows_in: int, rows_out: int, failed: bool

@@ -22,6 +22,7 @@ from service.forgetting import Forgetting
 from service.index_sampler import IndexSampler
 from service.metrics import Metrics
 from service.overload.pressure import Pressure
+from service.ranker_sampler import RankerSampler
 from service.recommender import Recommender
 from service.settings import Settings
 from service.switch import Switch
@@ -40,7 +41,8 @@ class Parts:
     effects: SideEffects[Impression]
     traces: Journal
     explainer: Explainer
-    sampler: IndexSampler
+    index_sampler: IndexSampler
+    ranker_sampler: RankerSampler
     market: Market
     recommender: Recommender
     pressure: Pressure
@@ -63,9 +65,12 @@ class Parts:
         first = FirstImpressions(store.record, store.take_unseen, seconds.observe)
         effects = SideEffects(first.write, metrics.side_effects, settings.side_effect_queue)
         traces = Journal(store.traces.add, metrics, settings.trace_share, settings.trace_limit)
-        sampler = IndexSampler(metrics, settings.index_recall_share)
+        index_sampler = IndexSampler(metrics, settings.index_recall_share)
+        ranker_sampler = RankerSampler(metrics, settings.ranker_rounding_share)
         market = Market.of(settings, metrics, url, lambda: recommender.engine.bundle)
-        recommender = Recommender(store, effects, metrics, sampler, traces, market.auctioneer, pressure)
+        recommender = Recommender(
+            store, effects, metrics, index_sampler, ranker_sampler, traces, market.auctioneer, pressure
+        )
         kept = Kept(settings.trace_share, settings.trace_limit, settings.trace_hours)
         explainer = Explainer(
             store.traces.find, traces, lambda: recommender.engine, kept, settings.counterfactual_seconds
@@ -89,7 +94,8 @@ class Parts:
             effects=effects,
             traces=traces,
             explainer=explainer,
-            sampler=sampler,
+            index_sampler=index_sampler,
+            ranker_sampler=ranker_sampler,
             market=market,
             recommender=recommender,
             pressure=pressure,
@@ -110,7 +116,8 @@ class Parts:
         await self.forgetting.stop()
         await self.follower.stop()
         await self.pressure.lag.stop()
-        await self.sampler.stop()
+        await self.index_sampler.stop()
+        await self.ranker_sampler.stop()
         await self.effects.stop(self.settings.drain_seconds)
         await self.traces.stop(self.settings.drain_seconds)
         await self.market.stop()

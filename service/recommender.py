@@ -26,6 +26,7 @@ from service.index_sampler import IndexSampler
 from service.logs import add_context
 from service.metrics import Metrics
 from service.overload.pressure import Pressure, with_quality
+from service.ranker_sampler import RankerSampler
 from service.starvation import STARVED
 
 CALIBRATION = "calibration"
@@ -71,13 +72,15 @@ class Recommender:
         store: FeatureStore,
         effects: SideEffects[Impression],
         metrics: Metrics,
-        sampler: IndexSampler,
+        index_sampler: IndexSampler,
+        ranker_sampler: RankerSampler,
         journal: Journal | None = None,
         auctioneer: Auctioneer | None = None,
         pressure: Pressure | None = None,
     ) -> None:
         self._store = store
-        self._sampler = sampler
+        self._index_sampler = index_sampler
+        self._ranker_sampler = ranker_sampler
         self._effects = effects
         self._metrics = metrics
         self._journal = journal
@@ -129,12 +132,15 @@ class Recommender:
         if time.monotonic() - started > LONG_WAIT_S and await gone():
             raise self._left()
         kept = self._journal is not None and self._journal.wants(request, moment.request_id)
-        shown = kept or request.explain or _sells(request)
+        sampled = self._ranker_sampler.wants()
+        shown = kept or sampled or request.explain or _sells(request)
 
         def begin(size: int) -> Steps[Computed]:
             return self._compute(request, record, moment, left, size, shown=shown)
 
         done = finish(begin(1)) if self._pressure is None else await self._pressure.compute(moment, begin)
+        if sampled:
+            self._ranker_sampler.offer(done)
         recording = _recorded(request, record, done) if kept or request.explain else None
         auction = await self._sell(request, done, seen)
         answered = self._answered(request, done, without, recording, auction)
@@ -236,7 +242,7 @@ class Recommender:
     def _leave(self, answered: Answered) -> None:
         outcome, query = answered.outcome, answered.query
         exported = answered.engine.catalogue.overlay.base_size
-        self._sampler.offer(answered.engine.bundle, outcome.state)
+        self._index_sampler.offer(answered.engine.bundle, outcome.state)
         pctr = outcome.columns.get("pctr")
         if pctr is not None:
             self._metrics.on_predictions(pctr)

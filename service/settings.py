@@ -118,6 +118,13 @@ class Settings(BaseSettings):
         description="Share of answers one of whose index queries is asked again exactly, for the metric; "
         "fewer where that would take more than 0.5% of a core.",
     )
+    ranker_rounding_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of answers whose candidates are ranked again in single precision, for the metric; "
+        "fewer where that would take more than 0.5% of a core.",
+    )
     follow_interval_ms: float = Field(
         200, gt=0, description="Longest pause between two looks for item changes; a change ends it at once."
     )

@@ -142,8 +142,8 @@ async def test_the_rest_is_as_many_times_as_long_as_the_last_one_took(bundle: Bu
     now, durations = [100.0], iter([0.06, 0.01, 1.0])
 
     class Passing(IndexSampler):
-        async def _measure(self, bundle: Bundle, query: np.ndarray) -> None:
-            await super()._measure(bundle, query)
+        async def _measure(self, sample: tuple[Bundle, np.ndarray]) -> None:
+            await super()._measure(sample)
             now[0] += next(durations)
 
     metrics = Metrics()

@@ -18,6 +18,7 @@ from service.features.store import ItemChange, StoreUnavailable, UserRecord
 from service.features.streams import Impression
 from service.index_sampler import IndexSampler
 from service.metrics import Metrics
+from service.ranker_sampler import RankerSampler
 from service.recommender import Recommender
 from tests.support.tiny_bundle import write_tiny_bundle
 
@@ -58,7 +59,8 @@ def recommender(store: Store, engine: Engine | None) -> tuple[Recommender, list[
 
     effects = SideEffects(nowhere, metrics.side_effects, 10)
     effects.submit = left.append  # type: ignore[method-assign]
-    one = Recommender(store, effects, metrics, IndexSampler(metrics, 0.0))  # type: ignore[arg-type]
+    samplers = IndexSampler(metrics, 0.0), RankerSampler(metrics, 0.0)
+    one = Recommender(store, effects, metrics, *samplers)  # type: ignore[arg-type]
     if engine is not None:
         one.use(engine)
     return one, left, metrics
