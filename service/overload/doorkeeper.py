@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import orjson
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.api.entrance import ACCEPTED, ARRIVED, LEFT, REPLY
@@ -46,6 +47,9 @@ class Doorkeeper(HttpToolsProtocol):
     _eyes: socket.socket | None = None
     """The connection's socket, to look at and not to own."""
 
+    _running: RequestResponseCycle | None = None
+    """The call that has its turn; others may wait behind it."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
@@ -57,6 +61,11 @@ class Doorkeeper(HttpToolsProtocol):
         if self._eyes is not None:
             self._eyes.detach()
             self._eyes = None
+        running = self._running
+        # uvicorn tells only the newest call, and an answer to the one before would fail.
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
 
     def left(self) -> bool:
@@ -69,6 +78,10 @@ class Doorkeeper(HttpToolsProtocol):
             return False
         except OSError:
             return True
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         """See `httptools`."""
@@ -83,10 +96,12 @@ class Doorkeeper(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Refuse a whole call for a list if there are too many; else hand it on."""
         path = self._list_of(data)
-        if path is None:
+        full = path is not None and self.pressure.full
+        # What a client does not read must not pile up: a refusal by the app waits, and calls behind it too.
+        if path is None or (full and self.flow.write_paused):
             super().data_received(data)
             return
-        if self.pressure.full:
+        if full:
             self._refuse(path, data)
             return
         before = self.cycle
