@@ -27,119 +27,156 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._stages = StageMetrics(BUCKETS_S)
         self.registry.register(self._stages)
-        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self.costs: Costs | None = None
+        self._declare_door()
+        self._declare_answers()
+        self._declare_stages()
+        self._declare_auctions()
+        self._declare_calibration()
+        self._declare_store()
+        self._declare_samples()
+        self._declare_bundles()
+        self._declare_items()
 
-        self.requests = counter(
+    def _declare_door(self) -> None:
+        self.requests = self._counter(
             "requests", "Calls by outcome, refused and failed ones included", "route status"
         )
         self._refused = cache(lambda route: self.requests.labels(route, 503))
-        self.request_seconds = histogram("request_seconds", "Time from the door to the last byte", "route")
-        self.in_progress = gauge("in_progress", "Calls that hold a permit")
-        self.shed = counter("shed", "Calls refused at the door")
-        self.turn_seconds = histogram(
+        self.request_seconds = self._histogram(
+            "request_seconds", "Time from the door to the last byte", "route"
+        )
+        self.in_progress = self._gauge("in_progress", "Calls that hold a permit")
+        self.shed = self._counter("shed", "Calls refused at the door")
+        self.turn_seconds = self._histogram(
             "turn_seconds", "Time for which a list waited for its turn to be computed"
         )
-        self.quality = gauge("quality", "Share of the plan's widths that lists are ranked with, at least")
+        self.quality = self._gauge(
+            "quality", "Share of the plan's widths that lists are ranked with, at least"
+        )
         self.quality.set(1)
-        self.costs: Costs | None = None
-        self.client_gone = counter("client_gone", "Calls given up because the client had left")
+        self.client_gone = self._counter("client_gone", "Calls given up because the client had left")
 
-        self.answers = counter("answers", "Answered queries", "cascade")
-        self.answer_seconds = histogram("answer_seconds", "Time in the cascade", "cascade")
-        self.answer_items = counter("answer_items", "Items returned", "cascade")
-        self.empty_answers = counter("empty_answers", "Answers without any item", "cascade")
-        self.degraded = counter("degraded", "Answers that went without a part", "cascade part")
-
-        self.unknown_placements = counter(
+    def _declare_answers(self) -> None:
+        self.answers = self._counter("answers", "Answered queries", "cascade")
+        self.answer_seconds = self._histogram("answer_seconds", "Time in the cascade", "cascade")
+        self.answer_items = self._counter("answer_items", "Items returned", "cascade")
+        self.empty_answers = self._counter("empty_answers", "Answers without any item", "cascade")
+        self.degraded = self._counter("degraded", "Answers that went without a part", "cascade part")
+        self.unknown_placements = self._counter(
             "unknown_placements", "Calls at a placement that neither settings nor bundle know", "cascade"
         )
 
-        self.fallbacks = counter("fallbacks", "Fallbacks taken", "cascade stage reason")
-        self.nonfinite = counter("nonfinite_scores", "Scores that were not finite", "cascade stage")
+    def _declare_stages(self) -> None:
+        self.fallbacks = self._counter("fallbacks", "Fallbacks taken", "cascade stage reason")
+        self.nonfinite = self._counter("nonfinite_scores", "Scores that were not finite", "cascade stage")
         self.source_candidates = self._tally("source_candidates", "Proposed by a source", "cascade source")
         self.source_unique = self._tally("source_unique", "Proposed by this source alone", "cascade source")
         self.filtered = self._tally("filtered", "Candidates ruled out", "cascade reason")
-        self.prediction_sum = counter("prediction_sum", "Sum of the returned pCTR: drifts before clicks do")
-        self.prediction_count = counter("prediction_count", "Number of returned pCTR")
+        self.prediction_sum = self._counter(
+            "prediction_sum", "Sum of the returned pCTR: drifts before clicks do"
+        )
+        self.prediction_count = self._counter("prediction_count", "Number of returned pCTR")
 
-        self.auctions = counter("auctions", "Auctions by how they ended, or why none was held", "result")
-        self.auction_seconds = histogram(
+    def _declare_auctions(self) -> None:
+        self.auctions = self._counter(
+            "auctions", "Auctions by how they ended, or why none was held", "result"
+        )
+        self.auction_seconds = self._histogram(
             "auction_seconds", "Time that an auction added to an answer", "result"
         )
-        self.auction_ads = counter(
+        self.auction_ads = self._counter(
             "auction_ads", "Ads that were considered, by what became of them", "reason"
         )
-        self.ad_clicks = counter("ad_clicks", "Clicks on items with a bid, by what became of them", "result")
-        self.charged_micros = counter("charged_micros", "What clicks were charged", "currency")
-        self.faulty_offers = gauge("faulty_offers", "Items whose bid cannot be; they are sold nowhere")
+        self.ad_clicks = self._counter(
+            "ad_clicks", "Clicks on items with a bid, by what became of them", "result"
+        )
+        self.charged_micros = self._counter("charged_micros", "What clicks were charged", "currency")
+        self.faulty_offers = self._gauge("faulty_offers", "Items whose bid cannot be; they are sold nowhere")
 
-        self.calibration_predicted = gauge(
+    def _declare_calibration(self) -> None:
+        self.calibration_predicted = self._gauge(
             "calibration_predicted_clicks",
             "Clicks predicted of what was sold lately, by the calibrator in use",
             "placement decile",
         )
-        self.calibration_clicks = gauge("calibration_clicks", "Clicks that came of it", "placement decile")
-        self.calibration_copc = gauge(
+        self.calibration_clicks = self._gauge(
+            "calibration_clicks", "Clicks that came of it", "placement decile"
+        )
+        self.calibration_copc = self._gauge(
             "calibration_copc",
             "Predicted over observed clicks, and the limits of their 99.9% interval",
             "placement decile bound",
         )
-        self.calibration_in_use = gauge(
+        self.calibration_in_use = self._gauge(
             "calibration_in_use", "1 for the calibrator that a placement prices with", "placement calibration"
         )
-        self.calibration_changes = counter(
+        self.calibration_changes = self._counter(
             "calibration_changes", "Changes of the calibrator that is priced with", "placement calibration"
         )
 
-        self.remembered = counter(
+    def _declare_store(self) -> None:
+        self.remembered = self._counter(
             "remembered_users", "Runs of the graphs that read a user, by whether one was remembered", "result"
         )
-        self.events = counter("events", "Events by what became of them", "result")
-        self.store_seconds = histogram("store_seconds", "Time of a call to the feature store", "call")
-        self.store_failures = counter("store_failures", "Calls that the feature store did not answer", "call")
-        self.side_effects = counter("side_effects", "Answers logged, or dropped for lack of room", "result")
-        self.traces = counter("traces", "Traces of answers by what became of them", "result")
-        self.trace_bytes = counter("trace_bytes", "Bytes of the traces that were packed")
-        self.catalogue_changes = counter("catalogue_changes", "Item changes by what became of them", "result")
+        self.events = self._counter("events", "Events by what became of them", "result")
+        self.store_seconds = self._histogram("store_seconds", "Time of a call to the feature store", "call")
+        self.store_failures = self._counter(
+            "store_failures", "Calls that the feature store did not answer", "call"
+        )
+        self.side_effects = self._counter(
+            "side_effects", "Answers logged, or dropped for lack of room", "result"
+        )
+        self.traces = self._counter("traces", "Traces of answers by what became of them", "result")
+        self.trace_bytes = self._counter("trace_bytes", "Bytes of the traces that were packed")
+        self.catalogue_changes = self._counter(
+            "catalogue_changes", "Item changes by what became of them", "result"
+        )
 
+    def _declare_samples(self) -> None:
         recall_labels = "bundle_version k"
-        self.index_recall_sum = counter(
+        self.index_recall_sum = self._counter(
             "index_recall_sum",
             "Sum of the recalls of index queries that were asked again exactly",
             recall_labels,
         )
-        self.index_recall_count = counter(
+        self.index_recall_count = self._counter(
             "index_recall_count", "Index queries that were asked again exactly", recall_labels
         )
-        self.index_recall_stated = gauge(
+        self.index_recall_stated = self._gauge(
             "index_recall_stated", "Recall that the index of a sampled bundle promises", recall_labels
         )
-        self.ranker_rounding = Histogram(
-            "cascada_ranker_rounding",
+        self.ranker_rounding = self._histogram(
+            "ranker_rounding",
             "Mean absolute difference of an answer's logits from single precision, where they were sampled",
-            ["bundle_version", "cascade"],
-            registry=self.registry,
-            buckets=LOGITS,
+            "bundle_version cascade",
+            LOGITS,
         )
-        self.sample_failures = counter("sample_failures", "Samples that could not be measured", "sample")
+        self.sample_failures = self._counter(
+            "sample_failures", "Samples that could not be measured", "sample"
+        )
 
-        self.ready = gauge("ready", "Workers through whose cascade real requests went")
-        self.worker_restarts = counter("worker_restarts", "Workers that were replaced")
-        self.bundle = gauge("bundle_info", "The bundle in use, as labels", "version schema_hash created")
-        self.bundle_swaps = counter("bundle_swaps", "Bundles that were activated or refused", "result")
-        self.bundle_behind = gauge(
+    def _declare_bundles(self) -> None:
+        self.ready = self._gauge("ready", "Workers through whose cascade real requests went")
+        self.worker_restarts = self._counter("worker_restarts", "Workers that were replaced")
+        self.bundle = self._gauge(
+            "bundle_info", "The bundle in use, as labels", "version schema_hash created"
+        )
+        self.bundle_swaps = self._counter("bundle_swaps", "Bundles that were activated or refused", "result")
+        self.bundle_behind = self._gauge(
             "bundle_behind", "1 while a worker serves another bundle than the chosen one"
         )
-        self.catalogue_items = gauge("catalogue_items", "Items of the snapshot in use")
-        self.live_items = gauge("live_items", "Items whose live record differs from the bundle")
-        self.live_item_limit = gauge("live_item_limit", "So many items may differ from the bundle")
-        self.item_change_seconds = histogram(
+
+    def _declare_items(self) -> None:
+        self.catalogue_items = self._gauge("catalogue_items", "Items of the snapshot in use")
+        self.live_items = self._gauge("live_items", "Items whose live record differs from the bundle")
+        self.live_item_limit = self._gauge("live_item_limit", "So many items may differ from the bundle")
+        self.item_change_seconds = self._histogram(
             "item_change_seconds", "Time from a stored item change to the answers of this process"
         )
-        self.first_impression_seconds = Histogram(
-            "cascada_first_impression_seconds",
+        self.first_impression_seconds = self._histogram(
+            "first_impression_seconds",
             "Time from the first PUT of a new item to its first impression",
-            registry=self.registry,
             buckets=WAITS_S,
         )
 
@@ -238,10 +275,10 @@ class Metrics:
     def _gauge(self, name: str, meaning: str, labels: str = "") -> Gauge:
         return Gauge(f"cascada_{name}", meaning, labels.split(), registry=self.registry)
 
-    def _histogram(self, name: str, meaning: str, labels: str = "") -> Histogram:
-        return Histogram(
-            f"cascada_{name}", meaning, labels.split(), registry=self.registry, buckets=BUCKETS_S
-        )
+    def _histogram(
+        self, name: str, meaning: str, labels: str = "", buckets: tuple[float, ...] = BUCKETS_S
+    ) -> Histogram:
+        return Histogram(f"cascada_{name}", meaning, labels.split(), registry=self.registry, buckets=buckets)
 
 
 def markdown() -> str:
