@@ -13,15 +13,17 @@ import socket
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.api.entrance import ACCEPTED, ARRIVED, LEFT, REPLY
 from service.metrics import Metrics
 from service.overload.pressure import LISTS, Pressure
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 ANNOUNCED = "cascada.announced"
 """In the scope of a call that the pressure has counted already."""

@@ -186,7 +186,7 @@ def served(keep_alive_s: int = KEPT_S) -> Iterator[World]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         server = Server(config, listener)
-        thread = threading.Thread(target=server.run)
+        thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         world = World(server, app, pressure, metrics, listener.getsockname()[1])
         try:

@@ -161,16 +161,18 @@ async def test_no_redis_is_said_at_once_and_forgiven_when_it_comes(tmp_path: Pat
 async def test_a_restarted_redis_is_used_again_without_a_failed_call() -> None:
     server = EmbeddedRedis()
     server.start()
-    store = RedisStore(server.url, limits=LIMITS)
-    await store.append([event("ann", "i", 1)])
-    assert server._process is not None
-    server._process.kill()
-    server._process.wait()
-    server.start()
-    assert list(await store.append([event("ann", "i", 1)])) == [True]
-    assert (await store.fetch(ANN)).known
-    await store.close()
-    server.stop()
+    try:
+        store = RedisStore(server.url, limits=LIMITS)
+        await store.append([event("ann", "i", 1)])
+        assert server._process is not None
+        server._process.kill()
+        server._process.wait()
+        server.start()
+        assert list(await store.append([event("ann", "i", 1)])) == [True]
+        assert (await store.fetch(ANN)).known
+        await store.close()
+    finally:
+        server.stop()
 
 
 async def test_a_forgotten_script_is_sent_again(store: RedisStore, client: Redis) -> None:
