@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from service.bundle import Bundle
 from service.cascade.query import UserState
 from service.index_sampler import IndexSampler
 from service.metrics import Metrics
+from tests.support.sampling import sampling
 from tests.support.tiny_bundle import write_tiny_bundle
 
 K = 5
@@ -37,32 +36,13 @@ def asking(bundle: Bundle, slots: tuple[int, ...] = (3, 0, 2)) -> UserState:
     return UserState(interests=interests)
 
 
-def standing() -> float:
-    """A clock by which nothing takes any time, so that no rest follows."""
-    return 0.0
-
-
-@asynccontextmanager
-async def sampling(
-    share: float = 1.0, clock: Callable[[], float] = standing
-) -> AsyncIterator[tuple[IndexSampler, Metrics]]:
-    metrics = Metrics()
-    one = IndexSampler(metrics, share, seed=3, clock=clock)
-    one.start()
-    try:
-        async with asyncio.timeout(60):
-            yield one, metrics
-    finally:
-        await one.stop()
-
-
 def value(metrics: Metrics, name: str, version: str = "tiny-1") -> float | None:
     labels = {"bundle_version": version, "k": str(K)}
     return metrics.registry.get_sample_value(f"cascada_index_recall_{name}", labels)
 
 
 async def test_an_index_that_finds_all_has_a_recall_of_one(bundle: Bundle) -> None:
-    async with sampling() as (one, metrics):
+    async with sampling(IndexSampler) as (one, metrics):
         for _ in range(4):
             one.offer(bundle, asking(bundle))
             await one.flush()
@@ -73,7 +53,7 @@ async def test_an_index_that_finds_all_has_a_recall_of_one(bundle: Bundle) -> No
 
 async def test_what_an_index_misses_shows(bundle: Bundle) -> None:
     """A third of the vectors of the index point elsewhere, so that a third is not found."""
-    async with sampling() as (one, metrics):
+    async with sampling(IndexSampler) as (one, metrics):
         wrong = np.array(bundle.item_vectors)
         wrong[::3] *= -1
         poor = replace(bundle, index=build_index(wrong, IndexSettings("flat"), 0))
@@ -85,7 +65,7 @@ async def test_what_an_index_misses_shows(bundle: Bundle) -> None:
 
 
 async def test_only_queries_that_were_asked_are_taken(bundle: Bundle) -> None:
-    async with sampling() as (one, metrics):
+    async with sampling(IndexSampler) as (one, metrics):
         one.offer(bundle, asking(bundle, (0, 0, 0)))
         one.offer(bundle, UserState())
         await one.flush()
@@ -95,7 +75,7 @@ async def test_only_queries_that_were_asked_are_taken(bundle: Bundle) -> None:
 async def test_what_comes_while_one_is_asked_is_left_out(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with sampling() as (one, metrics):
+    async with sampling(IndexSampler) as (one, metrics):
         begun, go, threads = threading.Event(), threading.Event(), []
 
         def slow(*_: object) -> np.ndarray:
@@ -127,7 +107,7 @@ async def test_it_takes_half_a_percent_of_a_core_at_most(
         return np.ones(1, np.float32)
 
     monkeypatch.setattr("service.index_sampler.recalls", slow)
-    async with sampling(clock=lambda: now[0]) as (one, metrics):
+    async with sampling(IndexSampler, clock=lambda: now[0]) as (one, metrics):
         for _ in range(3900):
             one.offer(bundle, asking(bundle))
             await one.flush()
@@ -169,7 +149,7 @@ async def test_the_rest_is_as_many_times_as_long_as_the_last_one_took(bundle: Bu
 async def test_trouble_is_logged_and_the_next_one_is_measured(
     bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with sampling() as (one, metrics):
+    async with sampling(IndexSampler) as (one, metrics):
         one.offer(replace(bundle, item_vectors=bundle.item_vectors[:, :-1]), asking(bundle))
         await one.flush()
         assert "was not measured" in caplog.text
@@ -179,7 +159,7 @@ async def test_trouble_is_logged_and_the_next_one_is_measured(
 
 
 async def test_the_share_is_kept(bundle: Bundle) -> None:
-    async with sampling(0.2) as (one, metrics):
+    async with sampling(IndexSampler, 0.2) as (one, metrics):
         for _ in range(200):
             one.offer(bundle, asking(bundle))
             await one.flush()
@@ -187,14 +167,14 @@ async def test_the_share_is_kept(bundle: Bundle) -> None:
 
 
 async def test_a_share_of_nothing_takes_nothing(bundle: Bundle) -> None:
-    async with sampling(0.0) as (one, metrics):
+    async with sampling(IndexSampler, 0.0) as (one, metrics):
         one.offer(bundle, asking(bundle))
         await one.flush()
     assert value(metrics, "count_total") is None
 
 
 async def test_two_bundles_are_counted_apart(bundle: Bundle, tmp_path: Path) -> None:
-    async with sampling() as (one, metrics):
+    async with sampling(IndexSampler) as (one, metrics):
         other = Bundle.open(write_tiny_bundle(tmp_path, "tiny-2"))
         other = replace(other, index_card=bundle.index_card)
         for each in (bundle, other, other):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +28,7 @@ from service.index_sampler import IndexSampler
 from service.metrics import Metrics
 from service.ranker_sampler import RANKED, RankerSampler
 from service.recommender import Recommender
+from tests.support.sampling import sampling
 from tests.support.trained import TrainedWorld, train_tiny
 
 ALERT = 0.02
@@ -85,23 +84,6 @@ def computed(bundle: Bundle, request: Request, moment: Moment) -> Computed:
     return finish(compute(engine, request, engine.hydrate(request, None, moment), shown=True))
 
 
-def standing() -> float:
-    """A clock by which nothing takes any time, so that no rest follows."""
-    return 0.0
-
-
-@asynccontextmanager
-async def sampling(share: float = 1.0) -> AsyncIterator[tuple[RankerSampler, Metrics]]:
-    metrics = Metrics()
-    one = RankerSampler(metrics, share, seed=3, clock=standing)
-    one.start()
-    try:
-        async with asyncio.timeout(60):
-            yield one, metrics
-    finally:
-        await one.stop()
-
-
 def value(metrics: Metrics, name: str, bundle: Bundle, cascade: str = "recommend") -> float | None:
     labels = {"bundle_version": bundle.version, "cascade": cascade}
     return metrics.registry.get_sample_value(f"cascada_ranker_rounding_{name}", labels)
@@ -113,7 +95,7 @@ def failures(metrics: Metrics) -> float | None:
 
 async def measured(bundle: Bundle, requests: list[tuple[Request, Moment]]) -> float:
     """The metric's mean over what these requests were answered."""
-    async with sampling() as (one, metrics):
+    async with sampling(RankerSampler) as (one, metrics):
         for request, moment in requests:
             one.offer(computed(bundle, request, moment))
             await one.flush()
@@ -142,7 +124,7 @@ async def test_in_single_precision_nothing_is_lost_whatever_comes(
 async def test_kinds_of_lists_are_counted_apart(bundle: Bundle, requests) -> None:
     request, moment = requests[0]
     anchored = replace(request, kind=Kind.SIMILAR, item_id=request.session[0].item_id)
-    async with sampling() as (one, metrics):
+    async with sampling(RankerSampler) as (one, metrics):
         for each in (request, anchored, anchored):
             one.offer(computed(bundle, each, moment))
             await one.flush()
@@ -157,7 +139,7 @@ async def test_trouble_is_logged_and_counted_and_the_next_one_is_measured(
     broken = replace(
         done, engine=Engine.build(replace(bundle, ranker_explain=bundle.item_towers), NullObserver())
     )
-    async with sampling() as (one, metrics):
+    async with sampling(RankerSampler) as (one, metrics):
         one.offer(broken)
         await one.flush()
         assert failures(metrics) == 1.0
@@ -170,7 +152,7 @@ async def test_trouble_is_logged_and_counted_and_the_next_one_is_measured(
 async def test_a_logit_that_is_no_number_does_not_spoil_the_sum(bundle: Bundle, requests) -> None:
     done = computed(bundle, *requests[0])
     huge = replace(bundle, rank_vectors=np.full(bundle.rank_vectors.shape, 1e30, np.float32))
-    async with sampling() as (one, metrics):
+    async with sampling(RankerSampler) as (one, metrics):
         one.offer(replace(done, engine=Engine.build(huge, NullObserver())))
         await one.flush()
         assert failures(metrics) == 1.0
@@ -183,7 +165,7 @@ async def test_there_may_be_nothing_to_compare(bundle: Bundle, requests) -> None
     ranked = done.batches[RANKED]
     unranked = np.full(len(ranked), np.nan, np.float32)
     late = replace(ranked, columns={**ranked.columns, "rank": unranked})
-    async with sampling() as (one, metrics):
+    async with sampling(RankerSampler) as (one, metrics):
         for each in (
             computed(replace(bundle, ranker_explain=None), *requests[0]),
             computed(replace(bundle, plan=replace(bundle.plan, depth="prerank")), *requests[0]),
@@ -198,7 +180,7 @@ async def test_there_may_be_nothing_to_compare(bundle: Bundle, requests) -> None
 async def test_a_bundle_that_serves_no_longer_is_not_kept(bundle: Bundle, requests) -> None:
     other = replace(bundle)
     kept = weakref.ref(other)
-    async with sampling() as (one, _):
+    async with sampling(RankerSampler) as (one, _):
         one.offer(computed(other, *requests[0]))
         await one.flush()
         del other
@@ -221,7 +203,7 @@ async def test_an_answer_is_the_same_whether_it_is_sampled_or_its_sample_fails(
     request, moment = requests[0]
     expected = computed(bundle, request, moment)
     broken = replace(bundle, ranker_explain=bundle.item_towers)
-    async with sampling(share) as (one, metrics):
+    async with sampling(RankerSampler, share) as (one, metrics):
 
         async def nowhere(batch: list[Impression]) -> None:
             raise AssertionError("nothing is written in this test")
